@@ -1,0 +1,31 @@
+# Two commands matter: `make start` and `make test`. Both install what they need into .venv and .local.
+PYTHON ?= python3
+HOST ?= local
+BIN := .venv/bin
+
+.PHONY: start test check bench clean
+
+# The stamp names the files that decide what is installed, so that the second run installs nothing.
+.venv/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+start: .venv/.installed
+	$(BIN)/python -m tools.local.up --host $(HOST)
+
+test: check
+	$(BIN)/python -m pytest
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf .venv .local
