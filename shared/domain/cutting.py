@@ -1,9 +1,9 @@
 """Where a file is cut into blocks.
 
-Cutting every 4 MiB would shift all blocks behind an inserted byte, and all of them would travel again. FastCDC
-(Xia et al., "The Design of Fast Content-Defined Chunking", IEEE TPDS 31(9), 2020) puts the cuts where the
-content says, so an edit changes the one or two blocks around it. The parameters are part of the interface:
-clients that cut alike find each other's blocks, so tests hold them with golden vectors.
+Cutting every 4 MiB would shift all blocks behind an inserted byte, and all of them would travel again.
+FastCDC (Xia et al., "The Design of Fast Content-Defined Chunking", IEEE TPDS 31(9), 2020) puts the cuts where
+the content says, so an edit changes the one or two blocks around it. The parameters are part of the
+interface: clients that cut alike find each other's blocks, so tests hold them with golden vectors.
 """
 
 from collections.abc import Iterator
@@ -36,6 +36,6 @@ def cut_buffer(content: bytes | memoryview) -> Iterator[memoryview]:
 
 
 def cut_stream(stream: Readable) -> Iterator[bytes]:
-    """Yield the blocks of what `stream` still holds, in order, reading it once; at most about 8 MiB are held."""
+    """Yield the blocks of what `stream` still holds, in order; it is read once, about 8 MiB ahead."""
     for chunk in _cutter().cut_stream(stream):
         yield bytes(chunk.data)

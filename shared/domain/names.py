@@ -2,8 +2,8 @@
 
 A name is stored as it is given, in Unicode's composed form (NFC). Two names clash in a folder when their
 keys are equal: NFC(casefold(NFC(name))), since the file systems of Windows and macOS can't keep such a
-pair apart. Refused are names that some client could not create, or that could deceive the reader; the reasons stand
-beside the rules. Characters that this Unicode version doesn't know are allowed: the next version will.
+pair apart. Refused are names that some client could not create, or that could deceive the reader; the
+reasons stand beside the rules. Characters that this Unicode version doesn't know are allowed: the next will.
 """
 
 import re
@@ -37,7 +37,7 @@ class Name:
 
 
 def parse_name(raw: str) -> Name:
-    """Return the name to store; raises Malformed for lone surrogates, NameRefused with the reason otherwise."""
+    """Return the name to store; raises Malformed for lone surrogates, NameRefused for all else, with why."""
     try:
         raw.encode()
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ from shared.domain.ids import NO_VERSION, VersionId
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable state of a file; `size` in bytes, `number` counts from 1 within the file, times are UTC."""
+    """One immutable state of a file; `size` in bytes, `number` counts from 1 in the file, times in UTC."""
 
     id: VersionId
     number: int

@@ -1,0 +1,202 @@
+"""Blobs, blocks and leases in SQL."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+
+from shared.adapters.sql.paging import slices
+from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
+from shared.domain.blocks import Sha256
+from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
+from shared.ports.tables_blocks import Codec, PlacedBlock, Placement, Usable
+
+
+class SqlBlocks:
+    """Implements the Blocks port within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def start_blob(self, blob: BlobId, container: str, size: int, *, now: datetime) -> None:
+        self._connection.execute(
+            insert(blobs).values(
+                blob_id=blob, container=container, size=size, state="WRITING", referable=0, created_at=now
+            )
+        )
+
+    def finish_blob(self, blob: BlobId, etag: str) -> bool:
+        change = update(blobs).where(blobs.c.blob_id == blob, blobs.c.state == "WRITING")
+        return self._connection.execute(change.values(state="STORED", referable=1, etag=etag)).rowcount == 1
+
+    def place_block(
+        self,
+        namespace: NamespaceId,
+        key: BlockKey,
+        sha256: Sha256,
+        size: int,
+        place: Placement,
+        *,
+        now: datetime,
+    ) -> None:
+        where = {
+            "codec": place.codec.value,
+            "blob_id": place.blob,
+            "offset": place.offset,
+            "stored_size": place.stored_size,
+        }
+        found = self._connection.execute(
+            select(blocks.c.block_key, blobs.c.bad_at)
+            .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
+            .where(blocks.c.ns_id == namespace, blocks.c.sha256 == sha256)
+        ).first()
+        if found is None:
+            row = {"block_key": key, "ns_id": namespace, "sha256": sha256, "size": size, "blob_referable": 1}
+            self._connection.execute(insert(blocks).values(**row, **where))
+        elif found.bad_at is not None:
+            change = update(blocks).where(blocks.c.block_key == found.block_key)
+            self._connection.execute(change.values(condemned_at=None, **where))
+        else:
+            self.keep([BlockKey(found.block_key)])
+
+    def has_good_copy(self, namespace: NamespaceId, sha256: Sha256) -> bool:
+        found = (
+            select(blocks.c.block_key)
+            .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
+            .where(blocks.c.ns_id == namespace, blocks.c.sha256 == sha256, blobs.c.bad_at.is_(None))
+        )
+        return self._connection.execute(found).first() is not None
+
+    def lease(self, namespace: NamespaceId, sha256: Sha256, user: UserId, *, expires_at: datetime) -> None:
+        block = self._connection.execute(
+            select(blocks.c.block_key, blocks.c.size).where(
+                blocks.c.ns_id == namespace, blocks.c.sha256 == sha256
+            )
+        ).one()
+        self.keep([BlockKey(block.block_key)])
+        prolonged = self._connection.execute(
+            update(leases)
+            .where(leases.c.block_key == block.block_key, leases.c.user_id == user)
+            .values(expires_at=expires_at)
+        )
+        if prolonged.rowcount == 0:
+            self._connection.execute(
+                insert(leases).values(
+                    block_key=block.block_key,
+                    user_id=user,
+                    ns_id=namespace,
+                    size=block.size,
+                    expires_at=expires_at,
+                )
+            )
+
+    def leased_bytes(self, user: UserId) -> int:
+        total = select(func.coalesce(func.sum(leases.c.size), 0)).where(leases.c.user_id == user)
+        return int(self._connection.execute(total).scalar_one())
+
+    def renew_leases(
+        self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId, *, expires_at: datetime
+    ) -> None:
+        for some in slices(hashes):
+            keys = select(blocks.c.block_key).where(blocks.c.ns_id == namespace, blocks.c.sha256.in_(some))
+            mine = update(leases).where(leases.c.user_id == user, leases.c.block_key.in_(keys))
+            self._connection.execute(mine.values(expires_at=expires_at))
+
+    def end_leases(self, keys: Sequence[BlockKey], user: UserId) -> None:
+        for some in slices(keys):
+            self._connection.execute(
+                delete(leases).where(leases.c.user_id == user, leases.c.block_key.in_(some))
+            )
+
+    def usable(
+        self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId
+    ) -> Mapping[Sha256, Usable]:
+        # A lease counts for as long as its row stands: the sweep removes it before it looks at the block.
+        leased = exists().where(leases.c.block_key == blocks.c.block_key, leases.c.user_id == user)
+        referred = exists().where(
+            version_blocks.c.ns_id == blocks.c.ns_id, version_blocks.c.block_key == blocks.c.block_key
+        )
+        found: dict[Sha256, Usable] = {}
+        for some in slices(hashes):
+            rows = self._connection.execute(
+                select(blocks.c.sha256, blocks.c.block_key, blocks.c.size)
+                .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
+                .where(
+                    blocks.c.ns_id == namespace,
+                    blocks.c.sha256.in_(some),
+                    blobs.c.bad_at.is_(None),
+                    or_(leased, referred),
+                )
+            )
+            found.update({row.sha256: Usable(row.block_key, row.size) for row in rows})
+        return found
+
+    def keep(self, keys: Sequence[BlockKey]) -> None:
+        for some in slices(keys):
+            self._connection.execute(
+                update(blocks)
+                .where(blocks.c.block_key.in_(some), blocks.c.condemned_at.is_not(None))
+                .values(condemned_at=None)
+            )
+
+    def of_version(self, namespace: NamespaceId, version: VersionId) -> Sequence[PlacedBlock]:
+        rows = self._connection.execute(
+            select(
+                blocks.c.block_key,
+                blocks.c.sha256,
+                blocks.c.size,
+                blocks.c.blob_id,
+                blocks.c.offset,
+                blocks.c.stored_size,
+                blocks.c.codec,
+            )
+            .join(version_blocks, version_blocks.c.block_key == blocks.c.block_key)
+            .where(version_blocks.c.ns_id == namespace, version_blocks.c.version_id == version)
+            .order_by(version_blocks.c.position)
+        )
+        return [
+            PlacedBlock(
+                row.block_key,
+                row.sha256,
+                row.size,
+                Placement(row.blob_id, row.offset, row.stored_size, Codec(row.codec)),
+            )
+            for row in rows
+        ]
+
+    def mark_bad(self, blob_ids: Sequence[BlobId], *, now: datetime) -> int:
+        marked = 0
+        for some in slices(blob_ids):
+            change = update(blobs).where(blobs.c.blob_id.in_(some), blobs.c.bad_at.is_(None))
+            marked += self._connection.execute(change.values(bad_at=now)).rowcount
+        return marked
+
+    def clear_bad(self, blob_ids: Sequence[BlobId]) -> int:
+        cleared = 0
+        for some in slices(blob_ids):
+            change = update(blobs).where(blobs.c.blob_id.in_(some), blobs.c.bad_at.is_not(None))
+            cleared += self._connection.execute(change.values(bad_at=None)).rowcount
+        return cleared
+
+    def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
+        # The ids are text of one case, compared byte by byte in both databases, so their order is one order.
+        page = select(blobs.c.blob_id).where(blobs.c.container == container, blobs.c.state == "STORED")
+        if after is not None:
+            page = page.where(blobs.c.blob_id > after)
+        return list(self._connection.execute(page.order_by(blobs.c.blob_id).limit(limit)).scalars())
+
+    def bad_blobs(self, container: str) -> Sequence[BlobId]:
+        found = select(blobs.c.blob_id).where(blobs.c.container == container, blobs.c.bad_at.is_not(None))
+        return list(self._connection.execute(found).scalars())
+
+    def bad_blocks(self) -> int:
+        referred = exists().where(
+            version_blocks.c.ns_id == blocks.c.ns_id, version_blocks.c.block_key == blocks.c.block_key
+        )
+        count = (
+            select(func.count())
+            .select_from(blocks)
+            .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
+            .where(blobs.c.bad_at.is_not(None), referred)
+        )
+        return self._connection.execute(count).scalar_one()

@@ -1,0 +1,108 @@
+"""The metadata database over SQLAlchemy Core: SQLite by default, Azure SQL by its URL.
+
+Both drivers block, so a transaction runs as one plain function in a thread of this adapter's own pool. It is
+run again as a whole when the database says that another try can succeed: a deadlock's victim, a lock time-out,
+a lost or a just waking connection.
+"""
+
+import asyncio
+import contextvars
+import logging
+import random
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shared.adapters.sql.accounts import SqlAccounts
+from shared.adapters.sql.blocks import SqlBlocks
+from shared.adapters.sql.files import SqlFiles
+from shared.adapters.sql.namespaces import SqlNamespaces, SqlReplies
+from shared.domain.errors import Unavailable
+from shared.ports.metadata import Transaction
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+TRIES = 6
+"""Runs of one transaction before the caller hears of it; with the pauses, about two seconds of trouble."""
+
+# From the lists that Microsoft's SqlClient retries: deadlock victim, lock time-out, resource limits, a database
+# that is moving, paused or just waking, lost connections, snapshot conflict.
+_TRANSIENT_NUMBERS = frozenset(
+    {1204, 1205, 1222, 3960, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40143, 40197, 40501, 40540, 40613}
+    | {42108, 42109, 49918, 49919, 49920, 233, 997, 64}
+)
+_TRANSIENT_STATES = ("08001", "08S01", "40001", "HYT00", "HYT01")
+
+
+class SqlTransaction:
+    """One open transaction, as the ports see it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.accounts = SqlAccounts(connection)
+        self.namespaces = SqlNamespaces(connection)
+        self.blocks = SqlBlocks(connection)
+        self.files = SqlFiles(connection)
+        self.replies = SqlReplies(connection)
+
+
+class SqlMetadata:
+    """Implements the Metadata port; `threads` bounds the transactions that run at once in this process."""
+
+    def __init__(self, engine: Engine, *, threads: int) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await self._in_thread(partial(self._run, work, writes=False))
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return await self._in_thread(partial(self._run, work, writes=True))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        # The context goes along, so that what is logged in the thread names the invocation it belongs to.
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
+
+    def _run(self, work: Callable[[Transaction], T], *, writes: bool) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._engine.connect() as connection:
+                    connection = connection.execution_options(strata_writes=writes)
+                    with connection.begin():
+                        return work(SqlTransaction(connection))
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
+                _log.warning("transaction failed, try %d of %d: %s", attempt, TRIES, error.orig)
+            except PoolTimeoutError as error:
+                raise Unavailable("the metadata database is busy") from error
+            time.sleep(random.uniform(0.5, 1) * 0.03 * 2**attempt)  # noqa: S311 (spreads retries, no secret)
+        raise Unavailable("the metadata database is away or overloaded")
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed when it is run again."""
+    if error.connection_invalidated:
+        return True
+    message = str(error.orig)
+    if isinstance(error, OperationalError) and "database is locked" in message:
+        return True
+    state = str(error.orig.args[0]) if error.orig is not None and error.orig.args else ""
+    if state in _TRANSIENT_STATES:
+        return True
+    # ODBC messages end with the server's error number in parentheses, followed by the call's name.
+    return any(int(number) in _TRANSIENT_NUMBERS for number in re.findall(r"\((\d{2,5})\) \(SQL", message))

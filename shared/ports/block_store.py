@@ -1,0 +1,82 @@
+"""Where bytes live: an object store of immutable, write-once blobs.
+
+A blob's name is a fresh random id, never a hash: a name that is used once can't be overwritten, and
+deleting it can't hit bytes that came later. Stores know nothing of blocks, files or users.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.ids import BlobId
+
+
+class Container(StrEnum):
+    """The rooms of the store."""
+
+    BLOCKS = "blocks"
+    ASSEMBLED = "assembled"
+
+
+class BlobExists(Exception):
+    """A blob of this name is there; nothing was written."""
+
+
+class BlobMissing(Exception):
+    """No blob of this name is there, or it has fewer bytes than asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """How a download by read grant presents itself: the complete Content-Disposition, and the media type."""
+
+    content_disposition: str
+    content_type: str
+
+
+class BlockStore(Protocol):
+    """Every call may raise Unavailable when the store is away; then nothing half done is visible."""
+
+    async def prepare(self) -> None:
+        """Make the containers where they are missing. May be repeated."""
+        ...
+
+    async def put(self, blob: BlobId, stored: bytes) -> str:
+        """Create the blob in one step and return its ETag; raises BlobExists, and never overwrites."""
+        ...
+
+    async def get(self, blob: BlobId, *, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; raises BlobMissing."""
+        ...
+
+    async def assemble(self, blob: BlobId, parts: AsyncIterator[bytes]) -> None:
+        """Create an assembled blob of all parts, in order, at most a few of them in memory.
+
+        It appears whole or not at all; raises BlobExists.
+        """
+        ...
+
+    async def delete(self, container: Container, blob: BlobId) -> None:
+        """Delete the blob; that it is gone already is no error."""
+        ...
+
+    async def read_url(
+        self,
+        container: Container,
+        blob: BlobId,
+        *,
+        expires_at: datetime,
+        disposition: Disposition | None = None,
+    ) -> str:
+        """An address that gives anybody who has it the right to read this one blob until `expires_at`."""
+        ...
+
+    def names(self, container: Container) -> AsyncIterator[BlobId]:
+        """The names of all blobs in the container, in any order."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections; the store is not used afterwards."""
+        ...

@@ -1,0 +1,54 @@
+"""The metadata database: one transaction, one plain function.
+
+    seq = await metadata.write(lambda tx: commit(tx, ...))
+
+The function gets a Transaction, runs in a thread of its own, and is all or nothing: when it returns, its
+effects are durable; when it raises, there are none. It is **run again** from the start after a transient
+failure (deadlock, lost connection), so it must not touch anything but the transaction; ids, times and bytes
+are made before it starts. Never decide on a bare read: every guard is a conditional update whose count is
+checked, a key that the database refuses to break, or a read made after `namespaces.advance` or
+`namespaces.lock`.
+
+The groups of tables have a protocol each, in the modules beside this one.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from shared.ports.tables_accounts import Accounts
+from shared.ports.tables_blocks import Blocks
+from shared.ports.tables_files import Files
+from shared.ports.tables_namespaces import Namespaces, Replies
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    @property
+    def accounts(self) -> Accounts: ...
+
+    @property
+    def namespaces(self) -> Namespaces: ...
+
+    @property
+    def blocks(self) -> Blocks: ...
+
+    @property
+    def files(self) -> Files: ...
+
+    @property
+    def replies(self) -> Replies: ...
+
+
+class Metadata(Protocol):
+    """Both calls raise Unavailable when the database is away, and whatever the function raises."""
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction that only reads."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a transaction that may write; concurrent ones end as if one ran after the other."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,128 @@
+"""Blobs, the blocks in them, and the leases that hold a block until its commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.blocks import Sha256
+from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
+
+
+class Codec(StrEnum):
+    """How a block's stored bytes become its plain bytes."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a block's stored bytes are; `offset` and `stored_size` in bytes."""
+
+    blob: BlobId
+    offset: int
+    stored_size: int
+    codec: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBlock:
+    """A block of a version, in order, with the place to read it from; `size` in plain bytes."""
+
+    key: BlockKey
+    sha256: Sha256
+    size: int
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """A block that a commit by the asking user may refer to."""
+
+    key: BlockKey
+    size: int
+
+
+class Blocks(Protocol):
+    """A block is *usable* for a user when its blob is stored and not bad, and the user holds a lease on it or
+    some version in the namespace has it. To everybody else it is missing, like one that never was."""
+
+    def start_blob(self, blob: BlobId, container: str, size: int, *, now: datetime) -> None:
+        """Note that a blob of `size` bytes is about to be written."""
+        ...
+
+    def finish_blob(self, blob: BlobId, etag: str) -> bool:
+        """Note that it was; False when it is no longer awaited, and then nothing may refer to it."""
+        ...
+
+    def place_block(
+        self,
+        namespace: NamespaceId,
+        key: BlockKey,
+        sha256: Sha256,
+        size: int,
+        place: Placement,
+        *,
+        now: datetime,
+    ) -> None:
+        """Make the block, or, where the namespace has it in a bad blob, move it to `place`; clears `condemned_at`.
+
+        A good copy that is there already stays, and `place` is not referred to. The namespace is locked.
+        """
+        ...
+
+    def has_good_copy(self, namespace: NamespaceId, sha256: Sha256) -> bool:
+        """Whether the namespace has this block in a stored blob that is not bad."""
+        ...
+
+    def lease(self, namespace: NamespaceId, sha256: Sha256, user: UserId, *, expires_at: datetime) -> None:
+        """Give the user a lease on a block that exists, or prolong it; clears `condemned_at`."""
+        ...
+
+    def leased_bytes(self, user: UserId) -> int:
+        """Plain bytes of all blocks that the user holds leases on: what was uploaded and not yet committed."""
+        ...
+
+    def renew_leases(
+        self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId, *, expires_at: datetime
+    ) -> None:
+        """Prolong the leases that the user has on these blocks; makes none."""
+        ...
+
+    def end_leases(self, keys: Sequence[BlockKey], user: UserId) -> None:
+        """The user's leases on these blocks have done their work."""
+        ...
+
+    def usable(
+        self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId
+    ) -> Mapping[Sha256, Usable]:
+        """Those of the blocks that are usable for the user."""
+        ...
+
+    def keep(self, keys: Sequence[BlockKey]) -> None:
+        """Clear `condemned_at`: these are about to be referred to."""
+        ...
+
+    def of_version(self, namespace: NamespaceId, version: VersionId) -> Sequence[PlacedBlock]:
+        """The version's blocks, in order."""
+        ...
+
+    def mark_bad(self, blobs: Sequence[BlobId], *, now: datetime) -> int:
+        """Note that these can't be read; returns how many were not known to be bad before."""
+        ...
+
+    def clear_bad(self, blobs: Sequence[BlobId]) -> int:
+        """Note that these are readable after all; returns how many were bad."""
+        ...
+
+    def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
+        """A page of the names of stored blobs, each once over all pages, in the database's own order."""
+        ...
+
+    def bad_blobs(self, container: str) -> Sequence[BlobId]: ...
+
+    def bad_blocks(self) -> int:
+        """How many blocks some version has whose bytes can't be read: 0 in a healthy store."""
+        ...

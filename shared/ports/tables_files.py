@@ -1,0 +1,133 @@
+"""Nodes, versions, the edges from versions to blocks, and the journal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.ids import BlobId, BlockKey, DeviceId, NamespaceId, NodeId, UserId, VersionId
+from shared.domain.names import Name
+from shared.domain.versions import Version
+
+
+class NodeKind(StrEnum):
+    FILE = "file"
+    FOLDER = "folder"
+
+
+class ChangeKind(StrEnum):
+    """What a journal entry tells."""
+
+    FOLDER_CREATED = "folder_created"
+    FILE_CREATED = "file_created"
+    FILE_CHANGED = "file_changed"
+    FILE_DELETED = "file_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A living file or folder. The root folder has the namespace's id and no parent; a folder has no head."""
+
+    id: NodeId
+    parent: NodeId | None
+    kind: NodeKind
+    name: str
+    head: Version | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """When a node came into being: position `position` of change `seq`. Listings are ordered by it."""
+
+    seq: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A journal entry; (namespace, seq, position) is its place."""
+
+    kind: ChangeKind
+    node: NodeId
+    version: VersionId | None
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    version: Version
+    base: VersionId
+    author: UserId
+    device: DeviceId
+    blocks: Sequence[BlockKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A version's bytes in one blob, kept for downloads until `expires_at`."""
+
+    blob: BlobId
+    expires_at: datetime
+
+
+class Files(Protocol):
+    """Nodes that are deleted are not found by any call here but the ones that say so."""
+
+    def child(self, namespace: NamespaceId, parent: NodeId, key: str) -> Node | None:
+        """The entry of a folder by its name's key."""
+        ...
+
+    def node(self, namespace: NamespaceId, node: NodeId) -> Node | None: ...
+
+    def namespace_of(self, node: NodeId) -> NamespaceId | None:
+        """The namespace of a node, living or deleted."""
+        ...
+
+    def add_node(
+        self, namespace: NamespaceId, node: NodeId, parent: NodeId, kind: NodeKind, name: Name, place: Place
+    ) -> None:
+        """Raises NameExists when a living entry of the folder has the name's key."""
+        ...
+
+    def add_version(self, namespace: NamespaceId, node: NodeId, new: NewVersion) -> bool:
+        """Make the version and its edges, and make it the head where the head is its base; False when it is not."""
+        ...
+
+    def knows_version(self, node: NodeId, version: VersionId) -> bool:
+        """Whether `version` is, or was, a version of this node."""
+        ...
+
+    def version(self, namespace: NamespaceId, node: NodeId, version: VersionId) -> Version | None:
+        """A version of a node, living or deleted, whose content was not purged."""
+        ...
+
+    def delete_node(self, namespace: NamespaceId, node: NodeId, *, seq: int) -> bool:
+        """Move a living node to the trash; False when it is there already."""
+        ...
+
+    def record(self, namespace: NamespaceId, seq: int, changes: Iterable[Change], *, now: datetime) -> None:
+        """Append to the journal, at positions from 0."""
+        ...
+
+    def page(
+        self, namespace: NamespaceId, *, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
+        """Files of the whole namespace, oldest first, from behind `after`."""
+        ...
+
+    def children(
+        self, namespace: NamespaceId, parent: NodeId, kind: NodeKind, *, after: str | None, limit: int
+    ) -> Sequence[tuple[str, Node]]:
+        """Entries of one folder with their keys, ordered by key, from behind `after`."""
+        ...
+
+    def paths(self, namespace: NamespaceId, nodes: Sequence[Node]) -> Mapping[NodeId, str]:
+        """The path of each node, with a leading slash; nodes in a deleted folder are left out."""
+        ...
+
+    def assembly(self, version: VersionId) -> Assembly | None: ...
+
+    def add_assembly(self, version: VersionId, assembly: Assembly) -> bool:
+        """Keep it; False when the version has one already."""
+        ...
