@@ -3,18 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
 from shared.domain.blocks import Sha256
+from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
-
-
-class Codec(StrEnum):
-    """How a block's stored bytes become its plain bytes."""
-
-    NONE = "none"
-    ZSTD = "zstd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, delete, exists, func, insert, or_, select, up
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
 from shared.domain.blocks import Sha256
+from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
-from shared.ports.tables_blocks import Codec, PlacedBlock, Placement, Usable
+from shared.ports.tables_blocks import PlacedBlock, Placement, Usable
 
 
 class SqlBlocks:

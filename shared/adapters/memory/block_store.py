@@ -1,0 +1,57 @@
+"""A block store in memory, as strict as the real one: for tests that need no network."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from shared.domain.ids import BlobId
+from shared.ports.block_store import BlobExists, BlobMissing, Container, Disposition
+
+
+class MemoryBlockStore:
+    """Implements the BlockStore port; `blobs` holds what a test may look at."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[tuple[Container, BlobId], bytes] = {}
+
+    async def prepare(self) -> None:
+        return None
+
+    async def put(self, blob: BlobId, stored: bytes) -> str:
+        self._create(Container.BLOCKS, blob, stored)
+        return f'"{blob}"'
+
+    async def get(self, blob: BlobId, *, offset: int, length: int) -> bytes:
+        content = self.blobs.get((Container.BLOCKS, blob), b"")[offset : offset + length]
+        if len(content) != length:
+            raise BlobMissing(blob)
+        return content
+
+    async def assemble(self, blob: BlobId, parts: AsyncIterator[bytes]) -> None:
+        content = b"".join([part async for part in parts])
+        self._create(Container.ASSEMBLED, blob, content)
+
+    async def delete(self, container: Container, blob: BlobId) -> None:
+        self.blobs.pop((container, blob), None)
+
+    async def read_url(
+        self,
+        container: Container,
+        blob: BlobId,
+        *,
+        expires_at: datetime,
+        disposition: Disposition | None = None,
+    ) -> str:
+        return f"memory://{container}/{blob}?until={int(expires_at.timestamp())}"
+
+    async def names(self, container: Container) -> AsyncIterator[BlobId]:
+        for room, blob in list(self.blobs):
+            if room is container:
+                yield blob
+
+    async def close(self) -> None:
+        return None
+
+    def _create(self, container: Container, blob: BlobId, content: bytes) -> None:
+        if (container, blob) in self.blobs:
+            raise BlobExists(blob)
+        self.blobs[container, blob] = bytes(content)
