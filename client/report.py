@@ -1,0 +1,95 @@
+"""What a transfer has done so far, for the progress bar, the summary and the exit code.
+
+Of a million files only the ones that failed are kept, unless the caller asked for JSON and so for all.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Literal
+
+from client.errors import CommandFailed
+
+Status = Literal["committed", "unchanged", "received", "failed"]
+
+FAILURES_KEPT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one file; `size` in bytes, `error` when it failed."""
+
+    status: Status
+    source: str
+    target: str
+    size: int = 0
+    file_id: str = ""
+    version_id: str = ""
+    version: int = 0
+    error: CommandFailed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What was passed over, and why."""
+
+    path: str
+    reason: str
+    error: CommandFailed | None
+
+
+class Report:
+    """Counts from many threads. `on_bytes` and `on_files` are told how many came to be settled, `say` gets
+    messages about single files."""
+
+    def __init__(
+        self,
+        *,
+        keep_all: bool = False,
+        on_bytes: Callable[[int], None] | None = None,
+        on_files: Callable[[int], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._keep_all = keep_all
+        self._on_bytes = on_bytes
+        self._on_files = on_files
+        self._say = say
+        self._lock = Lock()
+        self.counts: Counter[str] = Counter()
+        self.bytes = 0
+        self.done: list[Done] = []
+        self.skipped: list[Skipped] = []
+        self.first_error: CommandFailed | None = None
+
+    def advance(self, size: int) -> None:
+        """So many more bytes have arrived (fewer, for a file that has to be begun again)."""
+        if self._on_bytes:
+            self._on_bytes(size)
+
+    def file(self, done: Done) -> None:
+        with self._lock:
+            self.counts[done.status] += 1
+            if done.error is None:
+                self.bytes += done.size
+            self._note(done.error)
+            if self._keep_all or (done.error and len(self.done) < FAILURES_KEPT):
+                self.done.append(done)
+        if done.error and self._say:
+            self._say(
+                f"{done.target}: {done.error}" if done.target not in str(done.error) else str(done.error)
+            )
+        if self._on_files:
+            self._on_files(1)
+
+    def pass_over(self, path: str, reason: str, error: CommandFailed | None) -> None:
+        with self._lock:
+            self.counts["skipped"] += 1
+            self._note(error)
+            if self._keep_all or len(self.skipped) < FAILURES_KEPT:
+                self.skipped.append(Skipped(path, reason, error))
+        if self._say:
+            self._say(f"passed over {path}: {reason}" if error is None else str(error))
+
+    def _note(self, error: CommandFailed | None) -> None:
+        self.first_error = self.first_error or error

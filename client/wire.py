@@ -1,0 +1,117 @@
+"""The server's answers, as far as the command reads them.
+
+Each is decoded into one of these types at the edge, so that a field which is absent or of another type is found
+where the answer arrives and not three layers later. Unknown fields are passed over: the server may add some.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from client.errors import Unexpected
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Registered(Answer):
+    user_id: str
+
+
+class LoggedIn(Answer):
+    """`expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: float
+    device_id: str
+    user_id: str = ""
+
+
+class Missing(Answer):
+    missing: Sequence[str]
+
+
+class Committed(Answer):
+    """`unchanged` when the head had this content already and no version was made."""
+
+    file_id: str
+    version_id: str
+    version: int
+    path: str = ""
+    unchanged: bool = False
+
+
+class RemoteFile(Answer):
+    """A file as lists show it: `size_bytes` in bytes, `modified_at` in ISO 8601, `version` counts from 1."""
+
+    file_id: str
+    path: str
+    size_bytes: int
+    version_id: str
+    version: int
+    root_hash: str
+    modified_at: str
+
+
+class RemoteFolder(Answer):
+    path: str
+
+
+class Page(Answer):
+    files: Sequence[RemoteFile]
+    folders: Sequence[RemoteFolder] = ()
+    next_cursor: str | None = None
+
+
+class BlockPlace(Answer):
+    """A block of a manifest and where its bytes are: `stored_size` bytes at `offset` behind `url`."""
+
+    sha256: str
+    size: int
+    url: str
+    offset: int
+    stored_size: int
+    codec: str
+
+
+class Manifest(Answer):
+    file_id: str
+    version_id: str
+    size: int
+    root_hash: str
+    modified_at: str
+    blocks: Sequence[BlockPlace]
+
+
+class Head(Answer):
+    version_id: str
+
+
+class Problem(Answer):
+    """What the command reads of application/problem+json; the rest depends on `code`."""
+
+    code: str = ""
+    title: str = ""
+    error: str = ""
+    detail: str | None = None
+    request_id: str = ""
+    missing: Sequence[str] = ()
+    head: Head | None = None
+    entry: str = ""
+    kind: str = ""
+
+
+T = TypeVar("T", bound=Answer)
+
+
+def decode(body: bytes, kind: type[T], *, what: str) -> T:
+    """Return `body` as a `kind`; raises Unexpected, naming `what` was asked, when it is something else."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise Unexpected(
+            f"{what}: the server's answer can't be understood ({error})", code="bad_answer"
+        ) from None
