@@ -136,6 +136,10 @@ class AzureBlockStore:
         )
         return f"{client.url}?{grant}"
 
+    async def exists(self, container: Container, blob: BlobId) -> bool:
+        with _translated():
+            return await self._blob(container, blob).exists()
+
     async def names(self, container: Container) -> AsyncIterator[BlobId]:
         with _translated():
             async for name in self._client().get_container_client(container.value).list_blob_names():

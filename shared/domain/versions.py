@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.blocks import Sha256
+from shared.domain.errors import PreconditionFailed
 from shared.domain.ids import NO_VERSION, VersionId
 
 
@@ -23,6 +24,27 @@ class Version:
     created_at: datetime
     modified_at: datetime
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnVersion:
+    """The content was made from this version (NO_VERSION: from none, the file is new)."""
+
+    base: VersionId
+
+
+@dataclass(frozen=True, slots=True)
+class OnHead:
+    """The content is to follow whatever is current, if HTTP's conditions hold (RFC 9110, 13.1).
+
+    Each is the root hashes that were named, "*" among them for any; None when the condition was not made.
+    """
+
+    if_match: frozenset[str] | None = None
+    if_none_match: frozenset[str] | None = None
+
+
+Basis = OnVersion | OnHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +72,26 @@ class Stale:
 Decision = Replace | Unchanged | Stale
 
 
-def decide_commit(*, head: Version | None, base: VersionId, root: Sha256, size: int) -> Decision:
-    """Decide about content (`root`, `size` in bytes) that is based on `base`, given the file's head."""
+def decide_commit(*, head: Version | None, basis: Basis, root: Sha256, size: int) -> Decision:
+    """Decide about content (`root`, `size` in bytes) on its basis, given the file's head (None: no such file).
+
+    Raises PreconditionFailed when a condition of OnHead does not hold.
+    """
+    if isinstance(basis, OnHead):
+        _check_conditions(head, basis)
+        base = head.id if head else NO_VERSION
+    else:
+        base = basis.base
     if head is not None and (head.root_hash, head.size) == (root, size):
         return Unchanged(head)
     if base != (head.id if head else NO_VERSION):
         return Stale(head)
     return Replace(base, head.number + 1 if head else 1)
+
+
+def _check_conditions(head: Version | None, basis: OnHead) -> None:
+    tags = {"*", head.root_hash} if head else set()
+    if basis.if_match is not None and not basis.if_match & tags:
+        raise PreconditionFailed("If-Match: the file is not at the version that was named")
+    if basis.if_none_match is not None and basis.if_none_match & tags:
+        raise PreconditionFailed("If-None-Match: the file is there already")

@@ -73,8 +73,10 @@ class BlockStore(Protocol):
         """An address that gives anybody who has it the right to read this one blob until `expires_at`."""
         ...
 
+    async def exists(self, container: Container, blob: BlobId) -> bool: ...
+
     def names(self, container: Container) -> AsyncIterator[BlobId]:
-        """The names of all blobs in the container, in any order."""
+        """The names of all blobs in the container, ascending."""
         ...
 
     async def close(self) -> None:

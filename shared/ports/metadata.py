@@ -4,8 +4,8 @@
 
 The function gets a Transaction, runs in a thread of its own, and is all or nothing: when it returns, its
 effects are durable; when it raises, there are none. It is **run again** from the start after a transient
-failure (deadlock, lost connection), so it must not touch anything but the transaction; ids, times and bytes
-are made before it starts. Never decide on a bare read: every guard is a conditional update whose count is
+failure (deadlock, lost connection), so it must touch nothing but the transaction and fresh ids; times and
+bytes are made before it starts. Never decide on a bare read: every guard is a conditional update whose count is
 checked, a key that the database refuses to break, or a read made after `namespaces.advance` or
 `namespaces.lock`.
 

@@ -65,6 +65,10 @@ class Accounts(Protocol):
         """Note that a device signed in; False when the user has no such device, or it is revoked."""
         ...
 
+    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> None:
+        """End the device; a later login makes a new one."""
+        ...
+
     def is_current(self, caller: Caller) -> bool:
         """Whether user and device exist, the device is not revoked and the epoch is the user's."""
         ...

@@ -57,8 +57,6 @@ class Blocks(Protocol):
         sha256: Sha256,
         size: int,
         place: Placement,
-        *,
-        now: datetime,
     ) -> None:
         """Make the block, or, where the namespace has it in a bad blob, move it to `place`; clears `condemned_at`.
 
@@ -106,15 +104,9 @@ class Blocks(Protocol):
         """Note that these can't be read; returns how many were not known to be bad before."""
         ...
 
-    def clear_bad(self, blobs: Sequence[BlobId]) -> int:
-        """Note that these are readable after all; returns how many were bad."""
-        ...
-
     def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
-        """A page of the names of stored blobs, each once over all pages, in the database's own order."""
+        """A page of the names of stored blobs, ascending."""
         ...
-
-    def bad_blobs(self, container: str) -> Sequence[BlobId]: ...
 
     def bad_blocks(self) -> int:
         """How many blocks some version has whose bytes can't be read: 0 in a healthy store."""

@@ -126,8 +126,10 @@ class Files(Protocol):
         """The path of each node, with a leading slash; nodes in a deleted folder are left out."""
         ...
 
-    def assembly(self, version: VersionId) -> Assembly | None: ...
+    def assembly(self, version: VersionId) -> Assembly | None:
+        """The version's assembled blob, unless it is known to be bad."""
+        ...
 
-    def add_assembly(self, version: VersionId, assembly: Assembly) -> bool:
-        """Keep it; False when the version has one already."""
+    def set_assembly(self, version: VersionId, assembly: Assembly) -> None:
+        """Keep it in place of the one that the version may have."""
         ...

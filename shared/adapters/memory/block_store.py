@@ -43,8 +43,11 @@ class MemoryBlockStore:
     ) -> str:
         return f"memory://{container}/{blob}?until={int(expires_at.timestamp())}"
 
+    async def exists(self, container: Container, blob: BlobId) -> bool:
+        return (container, blob) in self.blobs
+
     async def names(self, container: Container) -> AsyncIterator[BlobId]:
-        for room, blob in list(self.blobs):
+        for room, blob in sorted(self.blobs):
             if room is container:
                 yield blob
 

@@ -78,6 +78,12 @@ class SqlAccounts:
         )
         return self._connection.execute(change.values(last_seen_at=now)).rowcount == 1
 
+    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> None:
+        change = update(devices).where(
+            devices.c.device_id == device, devices.c.user_id == user, devices.c.revoked_at.is_(None)
+        )
+        self._connection.execute(change.values(revoked_at=now))
+
     def is_current(self, caller: Caller) -> bool:
         found = (
             select(devices.c.device_id)

@@ -37,8 +37,6 @@ class SqlBlocks:
         sha256: Sha256,
         size: int,
         place: Placement,
-        *,
-        now: datetime,
     ) -> None:
         where = {
             "codec": place.codec.value,
@@ -172,23 +170,12 @@ class SqlBlocks:
             marked += self._connection.execute(change.values(bad_at=now)).rowcount
         return marked
 
-    def clear_bad(self, blob_ids: Sequence[BlobId]) -> int:
-        cleared = 0
-        for some in slices(blob_ids):
-            change = update(blobs).where(blobs.c.blob_id.in_(some), blobs.c.bad_at.is_not(None))
-            cleared += self._connection.execute(change.values(bad_at=None)).rowcount
-        return cleared
-
     def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
         # The ids are text of one case, compared byte by byte in both databases, so their order is one order.
         page = select(blobs.c.blob_id).where(blobs.c.container == container, blobs.c.state == "STORED")
         if after is not None:
             page = page.where(blobs.c.blob_id > after)
         return list(self._connection.execute(page.order_by(blobs.c.blob_id).limit(limit)).scalars())
-
-    def bad_blobs(self, container: str) -> Sequence[BlobId]:
-        found = select(blobs.c.blob_id).where(blobs.c.container == container, blobs.c.bad_at.is_not(None))
-        return list(self._connection.execute(found).scalars())
 
     def bad_blocks(self) -> int:
         referred = exists().where(

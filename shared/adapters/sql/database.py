@@ -2,7 +2,7 @@
 
 Both drivers block, so a transaction runs as one plain function in a thread of this adapter's own pool. It is
 run again as a whole when the database says that another try can succeed: a deadlock's victim, a lock time-out,
-a lost or a just waking connection.
+a lost or a just waking connection, a key that somebody else took first.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.adapters.sql.accounts import SqlAccounts
@@ -85,7 +85,9 @@ class SqlMetadata:
                     with connection.begin():
                         return work(SqlTransaction(connection))
             except DBAPIError as error:
-                if not is_transient(error):
+                # A key that refuses what a read had allowed means that somebody was faster: deciding again,
+                # on what is there now, gives the right answer.
+                if not (is_transient(error) or (isinstance(error, IntegrityError) and attempt < TRIES)):
                     raise
                 _log.warning("transaction failed, try %d of %d: %s", attempt, TRIES, error.orig)
             except PoolTimeoutError as error:

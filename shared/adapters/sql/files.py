@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql.paging import slices
-from shared.adapters.sql.schema import assemblies, changes, nodes, version_blocks, versions
+from shared.adapters.sql.schema import assemblies, blobs, changes, nodes, version_blocks, versions
 from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, NamespaceId, NodeId, VersionId
 from shared.domain.names import Name
@@ -213,16 +213,16 @@ class SqlFiles:
 
     def assembly(self, version: VersionId) -> Assembly | None:
         row = self._connection.execute(
-            select(assemblies.c.blob_id, assemblies.c.expires_at).where(assemblies.c.version_id == version)
+            select(assemblies.c.blob_id, assemblies.c.expires_at)
+            .join(blobs, blobs.c.blob_id == assemblies.c.blob_id)
+            .where(assemblies.c.version_id == version, blobs.c.state == "STORED", blobs.c.bad_at.is_(None))
         ).first()
-        return Assembly(*row) if row else None
+        return Assembly(row.blob_id, row.expires_at) if row else None
 
-    def add_assembly(self, version: VersionId, assembly: Assembly) -> bool:
-        if self.assembly(version) is not None:
-            return False
-        self._connection.execute(
-            insert(assemblies).values(
-                version_id=version, blob_id=assembly.blob, expires_at=assembly.expires_at
-            )
+    def set_assembly(self, version: VersionId, assembly: Assembly) -> None:
+        place = {"blob_id": assembly.blob, "expires_at": assembly.expires_at}
+        moved = self._connection.execute(
+            update(assemblies).where(assemblies.c.version_id == version).values(**place)
         )
-        return True
+        if moved.rowcount == 0:
+            self._connection.execute(insert(assemblies).values(version_id=version, **place))

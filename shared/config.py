@@ -1,0 +1,153 @@
+"""Settings: the only place that reads the environment.
+
+Every setting is an environment variable named like its field, in capitals. All mistakes are reported at once,
+so that a deployment is mended in one round. Secrets come as values; in Azure, as Key Vault references that the
+platform resolves before the application sees them.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import timedelta
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+ROLES = frozenset({"api", "blocks", "poll", "workers"})
+
+Count = Annotated[int, Meta(ge=1)]
+Address = Annotated[str, Meta(pattern=r"^https?://[^\s]+[^/\s]$")]
+
+MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """The environment can't be used; the message has a line for each mistake, and no value of a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the application can be told from outside. Sizes are in bytes."""
+
+    app_roles: str = "api,blocks,poll,workers"
+    """Which blueprints this process serves, by comma."""
+
+    public_url: Address = "http://127.0.0.1:7071"
+    """Where clients reach the application: the issuer of its tokens and the start of every file_url."""
+
+    metadata_db_url: str = "sqlite:///.local/data/metadata.db"
+    """An SQLAlchemy URL: sqlite:///path, or mssql+pyodbc://server/database?driver=…"""
+
+    db_threads: Count = 8
+    """Transactions that run at once in one process."""
+
+    blob_connection_string: str | None = field(default=None, repr=False)
+    """For Azurite, or an account with keys; either this or blob_account_url."""
+
+    blob_account_url: Address | None = None
+    """For Azure, where the application signs in by its identity."""
+
+    azure_client_id: str | None = None
+    """The user-assigned identity to sign in with, for blobs and for the database."""
+
+    strata_secret: str = field(repr=False)
+    """At least 32 random bytes, URL-safe base64: refresh tokens and cursors are derived from it."""
+
+    token_signing_key: str = field(repr=False)
+    """A PEM private RSA key; line ends may be written as \\n."""
+
+    token_previous_keys: str = ""
+    """PEM public keys, one after the other, whose tokens are still accepted."""
+
+    max_upload_bytes: Count = 100 * MIB
+    """The largest body of files/upload; Azure Functions takes no more than 100 MiB unless it is told to."""
+
+    max_file_bytes: Count = 100 * 1024 * MIB
+    """The largest file that a commit may make."""
+
+    inline_limit_bytes: Count = 32 * MIB
+    """The most that a download answers by itself; beyond it, it redirects to a read grant."""
+
+    quota_bytes: Count = 100 * 1024 * MIB
+    """What a new user may store."""
+
+    access_token_minutes: Count = 15
+    refresh_token_days: Count = 60
+    read_grant_minutes: Count = 60
+    """How long the addresses in a manifest, and a file_url, can be used."""
+
+    lease_hours: Count = 24
+    """How long an uploaded block waits for its commit."""
+
+    assembled_days: Count = 3
+    idempotency_hours: Count = 24
+
+    argon2_threads: Count = 2
+    """Passwords that are hashed at once; each takes 19 MiB for about 20 ms."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return frozenset(role.strip() for role in self.app_roles.split(","))
+
+    @property
+    def secret(self) -> bytes:
+        return _decoded(self.strata_secret)
+
+    @property
+    def signing_key(self) -> str:
+        return self.token_signing_key.replace("\\n", "\n")
+
+    @property
+    def previous_keys(self) -> tuple[str, ...]:
+        end = "-----END PUBLIC KEY-----"
+        parts = self.token_previous_keys.replace("\\n", "\n").split(end)[:-1]
+        return tuple(part.strip() + "\n" + end for part in parts)
+
+    @property
+    def read_grant(self) -> timedelta:
+        return timedelta(minutes=self.read_grant_minutes)
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises SettingsError that names every mistake."""
+    hints = get_type_hints(Settings, include_extras=True)
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for each in fields(Settings):
+        name = each.name.upper()
+        raw = environment.get(name, "").strip()
+        if not raw:
+            if each.default is MISSING:
+                mistakes.append(f"{name} is not set")
+            continue
+        try:
+            values[each.name] = msgspec.convert(raw, hints[each.name], strict=False)
+        except msgspec.ValidationError as error:
+            mistakes.append(f"{name}: {error}")
+    if not mistakes:
+        settings = Settings(**values)
+        mistakes = list(_contradictions(settings))
+        if not mistakes:
+            return settings
+    raise SettingsError("the settings can't be used:\n  " + "\n  ".join(mistakes))
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    found: list[str] = []
+    if not settings.roles or settings.roles - ROLES:
+        found.append(f"APP_ROLES: must be some of {', '.join(sorted(ROLES))}")
+    if (settings.blob_connection_string is None) == (settings.blob_account_url is None):
+        found.append("set either BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL")
+    try:
+        if len(settings.secret) < 32:
+            found.append("STRATA_SECRET: must hold at least 32 bytes")
+    except ValueError:
+        found.append("STRATA_SECRET: is not URL-safe base64")
+    if "PRIVATE KEY" not in settings.signing_key:
+        found.append("TOKEN_SIGNING_KEY: is not a PEM private key")
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

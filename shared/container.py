@@ -1,0 +1,113 @@
+"""Settings in, application out: the one place that knows which adapter stands behind which port."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.adapters.azure_blob import AzureBlockStore
+from shared.adapters.passwords import Argon2Passwords
+from shared.adapters.sql.database import SqlMetadata
+from shared.adapters.sql.engine import make_engine
+from shared.adapters.sql.entra import sql_token_source
+from shared.adapters.system import RandomIds, SystemClock
+from shared.adapters.tokens import HmacSeals, JwtTokens
+from shared.config import Settings
+from shared.ports.block_store import BlockStore
+from shared.ports.credentials import Tokens
+from shared.ports.metadata import Metadata
+from shared.ports.system import Clock, Ids
+from shared.usecases.admit_block import AdmitBlock, CheckBlocks
+from shared.usecases.commit_file import CommitFile
+from shared.usecases.delete_file import DeleteFile
+from shared.usecases.get_file import GetFile, GetManifest
+from shared.usecases.list_files import ListFiles
+from shared.usecases.read_content import ReadContent
+from shared.usecases.reconcile_blobs import ReconcileBlobs
+from shared.usecases.sign_in import Lifetimes, Register, SignIn
+from shared.usecases.upload_file import UploadFile
+
+
+@dataclass(frozen=True)
+class Application:
+    """All that a trigger may call."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    tokens: Tokens
+    metadata: Metadata
+    store: BlockStore
+    passwords: Argon2Passwords
+    register: Register
+    sign_in: SignIn
+    admit_block: AdmitBlock
+    check_blocks: CheckBlocks
+    commit_file: CommitFile
+    upload_file: UploadFile
+    list_files: ListFiles
+    get_file: GetFile
+    get_manifest: GetManifest
+    read_content: ReadContent
+    delete_file: DeleteFile
+    reconcile_blobs: ReconcileBlobs
+
+    async def close(self) -> None:
+        """Release threads and connections. A host that just ends its process may leave it out."""
+        await self.store.close()
+        await self.metadata.close()
+        await self.passwords.close()
+
+
+def build(settings: Settings) -> Application:
+    """Wire the application; opens no connection. Raises ValueError for keys that can't be used."""
+    clock, ids = SystemClock(), RandomIds()
+    engine = make_engine(
+        settings.metadata_db_url,
+        threads=settings.db_threads,
+        sql_token=sql_token_source(settings.azure_client_id),
+    )
+    metadata = SqlMetadata(engine, threads=settings.db_threads)
+    store = AzureBlockStore(
+        clock=clock,
+        connection_string=settings.blob_connection_string,
+        account_url=settings.blob_account_url,
+        client_id=settings.azure_client_id,
+    )
+    passwords = Argon2Passwords(threads=settings.argon2_threads)
+    tokens = JwtTokens(
+        signing_key=settings.signing_key,
+        previous_keys=settings.previous_keys,
+        issuer=settings.public_url,
+        secret=settings.secret,
+    )
+    lease = timedelta(hours=settings.lease_hours)
+    remember = timedelta(hours=settings.idempotency_hours)
+    lifetimes = Lifetimes(
+        access=timedelta(minutes=settings.access_token_minutes),
+        refresh=timedelta(days=settings.refresh_token_days),
+    )
+    admit_block = AdmitBlock(metadata, store, clock, ids, lease)
+    check_blocks = CheckBlocks(metadata, clock, lease)
+    commit_file = CommitFile(metadata, clock, ids, settings.max_file_bytes, remember)
+    return Application(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        tokens=tokens,
+        metadata=metadata,
+        store=store,
+        passwords=passwords,
+        register=Register(metadata, passwords, clock, ids, settings.quota_bytes),
+        sign_in=SignIn(metadata, passwords, tokens, clock, ids, lifetimes),
+        admit_block=admit_block,
+        check_blocks=check_blocks,
+        commit_file=commit_file,
+        upload_file=UploadFile(admit_block, check_blocks, commit_file),
+        list_files=ListFiles(metadata, HmacSeals(settings.secret)),
+        get_file=GetFile(metadata),
+        get_manifest=GetManifest(metadata, store, clock, settings.read_grant),
+        read_content=ReadContent(
+            metadata, store, clock, ids, settings.read_grant, timedelta(days=settings.assembled_days)
+        ),
+        delete_file=DeleteFile(metadata, clock, remember),
+        reconcile_blobs=ReconcileBlobs(metadata, store, clock),
+    )

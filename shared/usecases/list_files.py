@@ -1,0 +1,132 @@
+"""Listing files: the whole tree in the order of creation, one folder by name, or one path.
+
+Pages are cut by key, never by count, so the last page costs what the first does. A page's cursor is sealed
+and belongs to the listing that it came from.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.accounts import Caller
+from shared.domain.errors import Malformed, NotFound
+from shared.domain.ids import NamespaceId, NodeId
+from shared.domain.names import Name
+from shared.ports.credentials import Seals
+from shared.ports.metadata import Metadata, Transaction
+from shared.ports.tables_files import Node, NodeKind, Place
+from shared.usecases.authority import reader
+
+_PURPOSE = "page cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A living node and its path."""
+
+    node: Node
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page; `folders` is None where the listing is not of one folder, `next_cursor` on the last page."""
+
+    files: Sequence[Entry]
+    folders: Sequence[Entry] | None
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class ListFiles:
+    metadata: Metadata
+    seals: Seals
+
+    async def whole_tree(
+        self, caller: Caller, namespace: NamespaceId | None, *, cursor: str | None, limit: int
+    ) -> Listing:
+        """A page of all files, oldest first. Raises Malformed for a cursor of another listing."""
+
+        def work(tx: Transaction) -> Listing:
+            ns = reader(tx, caller, namespace).namespace
+            position = self._open(cursor, [ns, "tree"])
+            after = Place(*position) if position else None
+            found = tx.files.page(ns, after=after, limit=limit + 1)
+            page = found[:limit]
+            last = page[-1][0] if page else None
+            more = len(found) > limit and last is not None
+            following = self._close([ns, "tree"], [last.seq, last.position]) if more and last else None
+            return Listing(_entries(tx, ns, [node for _, node in page]), None, following)
+
+        return await self.metadata.read(work)
+
+    async def folder(
+        self,
+        caller: Caller,
+        namespace: NamespaceId | None,
+        path: tuple[Name, ...],
+        *,
+        cursor: str | None,
+        limit: int,
+    ) -> Listing:
+        """A page of one folder's entries, folders first, each kind by name. Raises NotFound, and Malformed as above."""
+
+        def work(tx: Transaction) -> Listing:
+            ns = reader(tx, caller, namespace).namespace
+            folder = find(tx, ns, path)
+            if folder is None or folder.kind is not NodeKind.FOLDER:
+                raise NotFound("there is no such folder")
+            position = self._open(cursor, [ns, folder.id]) or [NodeKind.FOLDER.value, None]
+            kind, after = NodeKind(str(position[0])), position[1]
+            above = "/" + "".join(f"{name.text}/" for name in path)
+            taken: dict[NodeKind, list[Entry]] = {NodeKind.FOLDER: [], NodeKind.FILE: []}
+            room = limit
+            for each in [NodeKind.FOLDER, NodeKind.FILE] if kind is NodeKind.FOLDER else [NodeKind.FILE]:
+                start = None if after is None or each is not kind else str(after)
+                found = tx.files.children(ns, folder.id, each, after=start, limit=room + 1)
+                taken[each] = [Entry(node, above + node.name) for _, node in found[:room]]
+                if len(found) > room:
+                    last = found[room - 1][0] if room else None
+                    following = self._close([ns, folder.id], [each.value, last])
+                    return Listing(taken[NodeKind.FILE], taken[NodeKind.FOLDER], following)
+                room -= len(found)
+            return Listing(taken[NodeKind.FILE], taken[NodeKind.FOLDER], None)
+
+        return await self.metadata.read(work)
+
+    async def one(self, caller: Caller, namespace: NamespaceId | None, path: tuple[Name, ...]) -> Listing:
+        """The file at `path`, or an empty listing."""
+
+        def work(tx: Transaction) -> Listing:
+            ns = reader(tx, caller, namespace).namespace
+            node = find(tx, ns, path)
+            files = [node] if node is not None and node.kind is NodeKind.FILE else []
+            return Listing(_entries(tx, ns, files), None, None)
+
+        return await self.metadata.read(work)
+
+    def _open(self, cursor: str | None, listing: list[str]) -> list[Any] | None:
+        if cursor is None:
+            return None
+        content = json.loads(self.seals.unseal(_PURPOSE, cursor))
+        if content[0] != listing:
+            raise Malformed("the page cursor belongs to another listing")
+        position: list[Any] = content[1]
+        return position
+
+    def _close(self, listing: list[str], position: list[Any]) -> str:
+        return self.seals.seal(_PURPOSE, json.dumps([listing, position], separators=(",", ":")).encode())
+
+
+def find(tx: Transaction, namespace: NamespaceId, path: tuple[Name, ...]) -> Node | None:
+    """The node at `path`, spelled as it is stored or not, None where there is none."""
+    node = tx.files.node(namespace, NodeId(namespace))
+    for name in path:
+        node = tx.files.child(namespace, node.id, name.key) if node else None
+    return node
+
+
+def _entries(tx: Transaction, namespace: NamespaceId, nodes: Sequence[Node]) -> list[Entry]:
+    paths = tx.files.paths(namespace, nodes)
+    return [Entry(node, paths[node.id]) for node in nodes if node.id in paths]
