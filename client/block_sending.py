@@ -34,17 +34,18 @@ _SEND_TRIES = 3
 class BlockSender:
     """Takes blocks from one thread and gets them to the server with the crew's."""
 
-    def __init__(self, api: Api, crew: Crew, *, compressing: bool) -> None:
+    def __init__(self, api: Api, crew: Crew, *, compressing: bool, on_sent: Callable[[int], None]) -> None:
+        """`on_sent` is told how many bytes went over the wire, as they went."""
         self._api = api
         self._crew = crew
         self._compressing = compressing
+        self._on_sent = on_sent
         self._window: list[tuple[BlockRef, bytes]] = []
         self._window_bytes = 0
         self._lock = Lock()
         self._questions = 0
         self._known: set[Sha256] = set()
         self._under_way: dict[Sha256, list[Settled]] = {}
-        self.bytes_sent = 0
 
     def offer(self, ref: BlockRef, content: bytes, settled: Settled) -> None:
         """See to it that the server has `content`; waits while too much is in memory."""
@@ -92,8 +93,7 @@ class BlockSender:
                     raise
             else:
                 break
-        with self._lock:
-            self.bytes_sent += len(frame or content)
+        self._on_sent(len(frame or content))
 
     def _ask(self, window: list[tuple[BlockRef, bytes]]) -> None:
         missing = self._api.check_blocks([ref.sha256 for ref, _ in window])

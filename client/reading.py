@@ -23,6 +23,13 @@ TICK = 0.02
 tick of the first leaves no trace."""
 
 
+# A link that took the file's place isn't followed, and the writer of a pipe isn't waited for. Not every system
+# has each of these.
+_FLAGS = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+    _FLAGS |= getattr(os, _flag, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What changes when a file's content does; times are in nanoseconds."""
@@ -51,7 +58,6 @@ class Reading:
     def __init__(self, path: Path, stop: Event) -> None:
         self.path = path
         try:
-            # Without following a link that took the file's place, or waiting for the writer of a pipe.
             flags = (
                 os.O_RDONLY
                 | getattr(os, "O_NOFOLLOW", 0)

@@ -40,8 +40,10 @@ class Skipped:
 
 
 class Report:
-    """Counts from many threads. `on_bytes` and `on_files` are told how many came to be settled, `say` gets
-    messages about single files."""
+    """Counts from many threads; `error` is the worst that happened.
+
+    `on_bytes` and `on_files` are told how many came to be settled, `say` gets messages about single files.
+    """
 
     def __init__(
         self,
@@ -58,14 +60,20 @@ class Report:
         self._lock = Lock()
         self.counts: Counter[str] = Counter()
         self.bytes = 0
+        self.bytes_sent = 0
         self.done: list[Done] = []
         self.skipped: list[Skipped] = []
-        self.first_error: CommandFailed | None = None
+        self.error: CommandFailed | None = None
 
     def advance(self, size: int) -> None:
         """So many more bytes have arrived (fewer, for a file that has to be begun again)."""
         if self._on_bytes:
             self._on_bytes(size)
+
+    def sent(self, size: int) -> None:
+        """So many bytes of blocks went over the wire: fewer than were settled, where the server had them."""
+        with self._lock:
+            self.bytes_sent += size
 
     def file(self, done: Done) -> None:
         with self._lock:
@@ -92,4 +100,6 @@ class Report:
             self._say(f"passed over {path}: {reason}" if error is None else str(error))
 
     def _note(self, error: CommandFailed | None) -> None:
-        self.first_error = self.first_error or error
+        # The worst by exit code, so that the order in which threads finish doesn't decide what a script sees.
+        if error and (self.error is None or error.exit_code > self.error.exit_code):
+            self.error = error

@@ -34,7 +34,7 @@ class Patience:
         """Seconds to wait after the given number of failures (from 1), None for giving up."""
         if failures >= self.tries or (retry_after is not None and retry_after > LONGEST_REQUESTED_WAIT):
             return None
-        backoff = min(self.longest_pause, self.first_pause * 2 ** (failures - 1)) * self.jitter()
+        backoff: float = min(self.longest_pause, self.first_pause * 2 ** (failures - 1)) * self.jitter()
         return backoff if retry_after is None else retry_after + backoff * 0.1
 
 

@@ -20,7 +20,7 @@ from client.errors import BlocksMissing, CommandFailed, Conflicting, HeadMoved, 
 from client.heads import Heads
 from client.reading import Identity, Reading, read_again
 from client.remote_paths import RemotePath
-from client.report import Done, Report
+from client.report import Done, Report, Status
 from client.sources import Found, LocalFile, PassedOver
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
 from shared.domain.cutting import cut_stream
@@ -63,29 +63,25 @@ class Sender:
         self._crew = crew
         self._report = report
         self._force = force
-        self._blocks = BlockSender(api, crew, compressing=compressing)
+        self._blocks = BlockSender(api, crew, compressing=compressing, on_sent=report.sent)
         self._heads = Heads(api)
         self._lock = Lock()
 
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of blocks that went over the wire, as they went: compressed ones count as they are."""
-        return self._blocks.bytes_sent
-
-    def send_all(self, found: Iterable[Found]) -> None:
-        """Send what was found, and return when the last is committed; raises the failure that ended the run."""
+    def send_all(self, found: Iterable[Found], *, tree: RemotePath | None = None) -> None:
+        """Begin to send what was found, which goes below the folder `tree` if there is one; raises the failure
+        that ended the run. Files are under way until `finish` returns."""
+        if tree:
+            self._heads.look_at(tree)
         for one in found:
             if isinstance(one, PassedOver):
                 self._report.pass_over(str(one.path), one.reason, one.error)
             else:
                 self._send_file(one)
+
+    def finish(self) -> None:
+        """Return when everything is committed; raises the failure that ended the run."""
         self._blocks.flush()
         self._crew.drain()
-
-    def send_tree(self, folder: RemotePath, found: Iterable[Found]) -> None:
-        """As send_all, for files that all go below `folder`."""
-        self._heads.look_at(folder)
-        self.send_all(found)
 
     def send_stream(self, stream: BinaryIO, target: RemotePath) -> None:
         """Send what `stream` holds. It can't be read twice: a block that gets lost on the server is an error."""
@@ -97,8 +93,6 @@ class Sender:
         except OSError as error:
             raise LocalProblem(f"standard input: {error.strerror}", code="unreadable") from None
         self._close_end(attempt)
-        self._blocks.flush()
-        self._crew.drain()
 
     def _send_file(self, file: LocalFile) -> None:
         self._blocks.hold(FILE_COST)
@@ -109,8 +103,8 @@ class Sender:
             except LocalProblem as error:
                 self._finish(Done("failed", str(file.path), str(file.target), error=error))
                 return
-        error = LocalProblem(f"{file.path}: it changed while it was read, {READ_TRIES} times", code="changed")
-        self._finish(Done("failed", str(file.path), str(file.target), error=error))
+        torn = LocalProblem(f"{file.path}: it changed while it was read, {READ_TRIES} times", code="changed")
+        self._finish(Done("failed", str(file.path), str(file.target), error=torn))
 
     def _read(self, file: LocalFile) -> bool:
         """Read a file once and have it sent; False when it has changed meanwhile and nothing will come of it."""
@@ -190,7 +184,7 @@ class Sender:
                     ) from None
                 base, may_rebase = error.head, False
             else:
-                status = "unchanged" if answer.unchanged else "committed"
+                status: Status = "unchanged" if answer.unchanged else "committed"
                 return Done(
                     status, source, path, attempt.size, answer.file_id, answer.version_id, answer.version
                 )

@@ -16,11 +16,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     pass
 
 
-class Registered(Answer):
+class Registered(Answer, frozen=True):
     user_id: str
 
 
-class LoggedIn(Answer):
+class LoggedIn(Answer, frozen=True):
     """`expires_in` is the access token's life in seconds."""
 
     access_token: str
@@ -30,11 +30,11 @@ class LoggedIn(Answer):
     user_id: str = ""
 
 
-class Missing(Answer):
+class Missing(Answer, frozen=True):
     missing: Sequence[str]
 
 
-class Committed(Answer):
+class Committed(Answer, frozen=True):
     """`unchanged` when the head had this content already and no version was made."""
 
     file_id: str
@@ -44,7 +44,7 @@ class Committed(Answer):
     unchanged: bool = False
 
 
-class RemoteFile(Answer):
+class RemoteFile(Answer, frozen=True):
     """A file as lists show it: `size_bytes` in bytes, `modified_at` in ISO 8601, `version` counts from 1."""
 
     file_id: str
@@ -56,17 +56,17 @@ class RemoteFile(Answer):
     modified_at: str
 
 
-class RemoteFolder(Answer):
+class RemoteFolder(Answer, frozen=True):
     path: str
 
 
-class Page(Answer):
+class Page(Answer, frozen=True):
     files: Sequence[RemoteFile]
     folders: Sequence[RemoteFolder] = ()
     next_cursor: str | None = None
 
 
-class BlockPlace(Answer):
+class BlockPlace(Answer, frozen=True):
     """A block of a manifest and where its bytes are: `stored_size` bytes at `offset` behind `url`."""
 
     sha256: str
@@ -77,7 +77,7 @@ class BlockPlace(Answer):
     codec: str
 
 
-class Manifest(Answer):
+class Manifest(Answer, frozen=True):
     file_id: str
     version_id: str
     size: int
@@ -86,11 +86,11 @@ class Manifest(Answer):
     blocks: Sequence[BlockPlace]
 
 
-class Head(Answer):
+class Head(Answer, frozen=True):
     version_id: str
 
 
-class Problem(Answer):
+class Problem(Answer, frozen=True):
     """What the command reads of application/problem+json; the rest depends on `code`."""
 
     code: str = ""

@@ -1,0 +1,158 @@
+"""Getting one block, and making sure that it is the one.
+
+A manifest says where a block's bytes are: a range behind a signed URL, on another host than the API's. The URL
+is the permission, so nothing of the login goes there; and it is a secret, so it stands in no message. It
+lasts for minutes: a long transfer outlives it, and then a new manifest has new ones.
+"""
+
+from dataclasses import dataclass
+from threading import Event, Lock
+
+import httpx
+
+from client.api import Api
+from client.compression import decode
+from client.errors import CommandFailed, Corrupt, Unreachable
+from client.retrying import WORTH_ANOTHER_READ, Patience, parse_retry_after
+from client.transport import pause_before_retry
+from client.wire import BlockPlace, Manifest
+from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of, root_hash
+
+STORED_AT_MOST = BLOCK_SIZE + 64 * 1024
+"""Bytes that a stored block may have: a frame that didn't shrink is a little larger than what it holds."""
+
+VERIFY_TRIES = 2
+GRANT_TRIES = 4
+"""How often a block is asked for with new URLs. More means that they expire at once: a clock is wrong."""
+
+
+class GrantEnded(Exception):
+    """The URL gives access no more, or the bytes have moved: a new manifest knows better."""
+
+
+class BlockReader:
+    """Reads ranges behind URLs with a client of its own, which knows nothing of the login."""
+
+    def __init__(self, http: httpx.Client, stop: Event, patience: Patience | None = None) -> None:
+        self._http = http
+        self._stop = stop
+        self._patience = patience or Patience()
+
+    def read(self, place: BlockPlace) -> bytes:
+        """The stored bytes at `place`; raises GrantEnded, Unreachable, Corrupt when there are not that many."""
+        failures = 0
+        while True:
+            retry_after: float | None = None
+            try:
+                return self._read_once(place)
+            except httpx.TransportError as error:
+                trouble = Unreachable(f"the storage can't be reached ({type(error).__name__})")
+            except _Again as again:
+                trouble, retry_after = Unreachable(f"the storage answers {again.status}"), again.retry_after
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                raise Corrupt("a manifest names a place that can't be read") from None
+            failures += 1
+            pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
+
+    def _read_once(self, place: BlockPlace) -> bytes:
+        last = place.offset + place.stored_size - 1
+        # The bytes are wanted as they are stored: httpx must neither ask for an encoding nor undo one.
+        headers = {"Range": f"bytes={place.offset}-{last}", "Accept-Encoding": "identity"}
+        with self._http.stream("GET", place.url, headers=headers) as response:
+            if response.status_code in WORTH_ANOTHER_READ:
+                raise _Again(response.status_code, parse_retry_after(response.headers.get("Retry-After")))
+            if response.status_code in (401, 403, 404, 410):
+                raise GrantEnded
+            whole = response.status_code == 200 and place.offset == 0
+            if response.status_code != 206 and not whole:
+                raise Corrupt(f"the storage answers {response.status_code} to the range of a block")
+            stored = bytearray()
+            for part in response.iter_raw():
+                stored += part
+                if len(stored) > place.stored_size:
+                    raise Corrupt("the storage sends more bytes than a block has")
+        if len(stored) != place.stored_size:
+            raise Corrupt("the storage sends fewer bytes than a block has")
+        return bytes(stored)
+
+
+class _Again(Exception):
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        super().__init__(status)
+        self.status, self.retry_after = status, retry_after
+
+
+@dataclass(slots=True)
+class _Current:
+    manifest: Manifest
+    generation: int = 0
+
+
+class VersionReader:
+    """The blocks of one version, by their place in it; any number of threads may read."""
+
+    def __init__(self, api: Api, blocks: BlockReader, file_id: str, version_id: str | None) -> None:
+        """Fetch and check the manifest; raises NotThere, or Corrupt for one that contradicts itself."""
+        self._api = api
+        self._blocks = blocks
+        self._lock = Lock()
+        manifest = api.manifest(file_id, version_id)
+        check(manifest)
+        self._current = _Current(manifest)
+
+    @property
+    def manifest(self) -> Manifest:
+        with self._lock:
+            return self._current.manifest
+
+    def block(self, index: int) -> bytes:
+        """The plain bytes of a block, verified; raises Corrupt when they are wrong twice, Unreachable."""
+        damaged: CommandFailed | None = None
+        grants_ended = verified = 0
+        while verified < VERIFY_TRIES and grants_ended < GRANT_TRIES:
+            with self._lock:
+                generation, place = self._current.generation, self._current.manifest.blocks[index]
+            try:
+                plain = decode(self._blocks.read(place), place.codec, place.size)
+                if hash_of(plain) == place.sha256:
+                    return plain
+                damaged = Corrupt(
+                    f"a block's bytes are not the ones that its hash names ({place.sha256[:12]}…)"
+                )
+                verified += 1
+            except Corrupt as error:
+                damaged = error
+                verified += 1
+            except GrantEnded:
+                grants_ended += 1
+                self._renew(generation)
+        raise damaged or Unreachable("the storage refuses every new grant to read: is a clock wrong?")
+
+    def _renew(self, seen: int) -> None:
+        with self._lock:  # one thread asks, the others find the answer
+            if self._current.generation != seen:
+                return
+            old = self._current.manifest
+            new = self._api.manifest(old.file_id, old.version_id)
+            check(new)
+            if new.root_hash != old.root_hash or len(new.blocks) != len(old.blocks):
+                raise Corrupt("a version has another content than a moment ago")
+            self._current = _Current(new, seen + 1)
+
+
+def check(manifest: Manifest) -> None:
+    """Raise Corrupt unless the manifest's numbers agree with each other and with the interface's limits."""
+    for block in manifest.blocks:
+        if not (
+            1 <= block.size <= BLOCK_SIZE and 1 <= block.stored_size <= STORED_AT_MOST and block.offset >= 0
+        ):
+            raise Corrupt("a manifest lists a block of an impossible size")
+        if not block.url.startswith(("https://", "http://")):
+            raise Corrupt("a manifest names a place that can't be read")
+    refs = [BlockRef(Sha256(block.sha256), block.size) for block in manifest.blocks]
+    try:
+        root = root_hash(refs)
+    except ValueError:
+        raise Corrupt("a manifest lists a block without a usable hash") from None
+    if sum(ref.size for ref in refs) != manifest.size or root != manifest.root_hash:
+        raise Corrupt("a manifest doesn't add up to the version that it describes")

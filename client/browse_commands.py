@@ -1,0 +1,127 @@
+"""`strata ls`, `rm`."""
+
+from datetime import datetime
+from threading import Event
+from typing import Annotated
+
+import typer
+from rich import filesize
+
+from client.connection import logged_in
+from client.errors import CommandFailed, NotThere, Refused
+from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.remote_paths import parse_remote
+from client.remote_tree import Content, contents, folder_exists, look_up
+from client.screen import Document, error_member
+from client.wire import RemoteFile
+
+
+def ls(
+    context: typer.Context,
+    remote: Annotated[str, typer.Argument(metavar="[REMOTE]", help="A remote folder or file.")] = "/",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders below as well.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List remote files and folders.
+
+    At a terminal this is a table; in a pipe each line is name, size in bytes, time and version, between tabs.
+
+    Examples:
+
+      strata ls
+
+      strata ls /work --recursive
+
+      strata ls --json | jq '.files[].path'
+    """
+    screen = screen_of(context, as_json, quiet)
+    path = parse_remote(remote)
+    files: list[RemoteFile] = []
+    folders: list[str] = []
+    with logged_in(place_of(context), Event()) as api:
+        file = look_up(api, path)
+        pages = [Content((file,), ())] if file else contents(api, path, recursive=recursive)
+        for content in pages:
+            files += content.files
+            folders += [folder.path for folder in content.folders]
+    if screen.as_json:
+        screen.result({"path": str(path), "folders": folders, "files": [_document(file) for file in files]})
+        return
+
+    def name(full: str) -> str:
+        return full if recursive else full.rpartition("/")[2]
+
+    exact = not screen.at_terminal
+    rows = [(name(folder) + "/", "", "", "") for folder in sorted(folders)]
+    rows += [
+        (name(file.path), _size(file.size_bytes, exact), _time(file.modified_at, exact), str(file.version))
+        for file in sorted(files, key=lambda file: file.path)
+    ]
+    screen.table(("Name", "Size", "Modified", "Version"), rows)
+
+
+def rm(
+    context: typer.Context,
+    remotes: Annotated[list[str], typer.Argument(metavar="REMOTE...", help="Remote files.")],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete remote files. Folders are refused.
+
+    Example:  strata rm /work/report.pdf
+    """
+    screen = screen_of(context, as_json, quiet)
+    deleted: list[Document] = []
+    failed: list[Document] = []
+    worst: CommandFailed | None = None
+    with logged_in(place_of(context), Event()) as api:
+        for remote in remotes:
+            try:
+                path = parse_remote(remote)
+                file = api.file_at(str(path)) if path.names and not path.into else None
+                if file is None and (not path.names or folder_exists(api, path)):
+                    raise Refused(f"{path} is a folder: only files can be deleted", code="is_folder")
+                if file is None:
+                    raise NotThere(f"{path}: there is no such file on the server")
+                api.delete(file.file_id)
+            except CommandFailed as error:
+                if error.fatal:
+                    raise
+                if worst is None or error.exit_code > worst.exit_code:
+                    worst = error
+                failed.append({"path": remote, "error": error_member(error)})
+                screen.complain(str(error))
+            else:
+                deleted.append({"path": file.path, "file_id": file.file_id})
+    document: Document = {"deleted": deleted, "failed": failed}
+    if worst:
+        document["error"] = error_member(worst)
+    screen.result(document, f"{len(deleted)} deleted" if deleted else None)
+    if worst:
+        raise typer.Exit(worst.exit_code)
+
+
+def _document(file: RemoteFile) -> Document:
+    return {
+        "file_id": file.file_id,
+        "path": file.path,
+        "size": file.size_bytes,
+        "modified_at": file.modified_at,
+        "version_id": file.version_id,
+        "version": file.version,
+        "root_hash": file.root_hash,
+    }
+
+
+def _size(size: int, exact: bool) -> str:
+    return str(size) if exact else filesize.decimal(size)
+
+
+def _time(text: str, exact: bool) -> str:
+    if exact:
+        return text
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return text

@@ -1,0 +1,114 @@
+"""The command `strata`: its commands, and the one place where an error becomes an exit code."""
+
+import functools
+import importlib.metadata
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from client.account_commands import login, logout, register
+from client.browse_commands import ls, rm
+from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpected
+from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
+from client.screen import Screen
+from client.transfer_commands import down, up
+
+EXIT_CODES = """Exit codes: **0** done, **1** unexpected, **2** usage, **3** not logged in or refused, **4** not found,
+**5** conflict (changed on the server, or the name is taken), **6** refused input (name, size, quota),
+**7** server away, **8** local file problem, **9** content failed its verification, **130** interrupted."""
+
+app = typer.Typer(
+    name="strata",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,  # they would show local variables, passwords among them
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"strata {importlib.metadata.version('strata')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    url: UrlOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keep files on a Strata server: send them up, fetch them, see what is there.
+
+    Begin with `strata register` and `strata login`, then `strata up FILE`. Each command has its own --help.
+    """
+    context.obj = common(url, home, as_json, quiet)
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Have Ctrl-C told like every other end: typer's own way is an exit code without a word."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **named: Any) -> None:
+        try:
+            command(*arguments, **named)
+        except KeyboardInterrupt:
+            raise Stopped from None
+
+    return wrapped
+
+
+for panel, commands in {
+    "Files": (up, down, ls, rm),
+    "Account": (register, login, logout),
+}.items():
+    for command in commands:
+        app.command(command.__name__, rich_help_panel=panel)(_interruptible(command))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; the entry point of `strata`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Known before the arguments are parsed, since parsing may be what fails.
+    screen = Screen(as_json="--json" in given, quiet=False)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(args=given, prog_name="strata", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except CommandFailed as error:
+        failure = error
+    except TyperException as error:
+        failure = Misuse(f"{error.format_message()} (strata --help tells more)")
+    except typer.Abort:
+        failure = Stopped()
+    except OSError as error:
+        failure = LocalProblem(f"{error.filename or 'this machine'}: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - the last line: whatever it is, a script gets its exit code
+        if os.environ.get("STRATA_DEBUG"):
+            traceback.print_exc()
+        failure = Unexpected(f"{type(error).__name__}: {error} (STRATA_DEBUG=1 shows where)")
+    screen.fail(failure)
+    return failure.exit_code
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Being ended politely is being interrupted: nothing half there."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
