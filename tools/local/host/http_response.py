@@ -3,7 +3,8 @@
 The rules are those of azure-functions' own converter (`HttpResponseConverter` in `azure/functions/http.py`) and of
 Kestrel behind it: a str is a 200 with text/plain; an HttpResponse gets a Content-Type from mimetype and charset
 unless its headers have one; of a repeated header the last value counts, except for Set-Cookie. The host owns the
-framing: lengths are computed and hop-by-hop headers are dropped. A header that could split the answer in two makes it a 500.
+framing: lengths are computed and hop-by-hop headers are dropped. A header that could split the answer in two makes it
+a 500.
 
 Set-Cookie is passed on as it is written; Microsoft's host takes it apart and writes it anew.
 """
