@@ -1,0 +1,28 @@
+"""Where Azure Functions finds the application: built once a process, its blueprints chosen by APP_ROLES."""
+
+import os
+
+import azure.functions as func
+
+from functions import http_auth, http_blocks, http_files, http_transfers, http_unmatched
+from functions._routes import RouteTable
+from shared.config import load
+from shared.container import build
+
+application = build(load(os.environ))
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+_served = RouteTable()
+
+# Each role can be a function app of its own, scaled by itself; one app with all of them is the default.
+if "api" in application.settings.roles:
+    app.register_functions(http_auth.routes(application, _served))
+    app.register_functions(http_files.routes(application, _served))
+if "blocks" in application.settings.roles:
+    app.register_functions(http_blocks.routes(application, _served))
+    app.register_functions(http_transfers.routes(application, _served))
+app.register_functions(http_unmatched.routes(_served))
+
+
+async def close() -> None:
+    """Release what the application holds. A host that can say that it stops may await this."""
+    await application.close()

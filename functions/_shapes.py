@@ -1,0 +1,99 @@
+"""The JSON that requests carry and answers show."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from shared.domain.blocks import BLOCK_SIZE
+from shared.domain.errors import Malformed
+from shared.domain.versions import Version
+from shared.ports.tables_files import Node
+from shared.usecases.list_files import Entry
+
+Text = Annotated[str, Meta(max_length=4096)]
+Label = Annotated[str, Meta(max_length=100)]
+MAX_HASHES = 1000
+
+
+class Credentials(msgspec.Struct):
+    username: Text
+    password: Text
+
+
+class Login(Credentials):
+    """`device_id` is what an earlier login on this device gave."""
+
+    device_name: Label = "unnamed"
+    platform: Annotated[str, Meta(max_length=50)] = "unknown"
+    device_id: str | None = None
+
+
+class Refresh(msgspec.Struct):
+    refresh_token: Text
+
+
+class PasswordChange(msgspec.Struct):
+    password: Text
+    new_password: Text
+
+
+class Hashes(msgspec.Struct):
+    hashes: list[str]
+
+
+class Block(msgspec.Struct):
+    sha256: str
+    size: Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]
+
+
+class Commit(msgspec.Struct):
+    """`base_version` is null for a file that is new; either `path` or `file_id` is given."""
+
+    blocks: list[Block]
+    path: Text | None = None
+    file_id: str | None = None
+    base_version: str | None = None
+    modified_at: str | None = None
+
+
+def parse_time(raw: str | None) -> datetime | None:
+    """A time with its zone (RFC 3339); raises Malformed."""
+    if raw is None:
+        return None
+    try:
+        moment = msgspec.convert(raw, datetime)
+    except msgspec.ValidationError as error:
+        raise Malformed("modified_at must be a time such as 2026-01-31T12:00:00Z") from error
+    if moment.tzinfo is None:
+        raise Malformed("modified_at must name its zone: end it with Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A time to the second, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def show_file(node: Node, path: str, version: Version) -> dict[str, Any]:
+    """A file as listings show it; `file_size` is in whole KB, rounded up."""
+    return {
+        "file_id": node.id,
+        "file_name": node.name,
+        "file_size": f"{-(-version.size // 1024)} KB",
+        "upload_date": stamp(version.created_at),
+        "size_bytes": version.size,
+        "path": path,
+        "version_id": version.id,
+        "version": version.number,
+        "root_hash": version.root_hash,
+        "modified_at": version.modified_at.isoformat(),
+    }
+
+
+def show_entry(entry: Entry) -> dict[str, Any]:
+    """A file of a listing, at its head."""
+    if entry.node.head is None:
+        raise ValueError("a listed file has a head")
+    return show_file(entry.node, entry.path, entry.node.head)

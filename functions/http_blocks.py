@@ -1,0 +1,46 @@
+"""Blocks in: for callers with a token, into namespaces that they may write to."""
+
+import azure.functions as func
+
+from functions._http import answer, body_of, caller_of, json_of, namespace_of
+from functions._routes import RouteTable
+from functions._shapes import MAX_HASHES, Hashes
+from shared.container import Application
+from shared.domain.blocks import BLOCK_SIZE, parse_sha256
+from shared.domain.codecs import Codec
+from shared.domain.errors import TooLarge, UnsupportedMedia
+
+_CODECS = {"": Codec.NONE, "identity": Codec.NONE, "zstd": Codec.ZSTD}
+
+
+def routes(app: Application, served: RouteTable) -> func.Blueprint:
+    bp = func.Blueprint()
+
+    @served.route(bp, "api/upload", "POST")
+    async def upload_block(req: func.HttpRequest) -> func.HttpResponse:
+        caller = caller_of(req, app)
+        codec = _CODECS.get(req.headers.get("content-encoding", "").strip().lower())
+        if codec is None:
+            raise UnsupportedMedia("Content-Encoding may be zstd, or left out")
+        stated = req.headers.get("x-content-sha256")
+        block = await app.admit_block(
+            caller,
+            namespace_of(req),
+            body_of(req, limit=BLOCK_SIZE),
+            codec=codec,
+            stated=parse_sha256(stated) if stated is not None else None,
+        )
+        return answer(
+            {"message": "Block uploaded successfully", "block_id": block.sha256, "size": block.size},
+            status=201,
+        )
+
+    @served.route(bp, "api/blocks/check", "POST")
+    async def check_blocks(req: func.HttpRequest) -> func.HttpResponse:
+        caller, wanted = caller_of(req, app), json_of(req, Hashes)
+        if len(wanted.hashes) > MAX_HASHES:
+            raise TooLarge(f"ask for at most {MAX_HASHES} hashes at once", limit=MAX_HASHES)
+        hashes = [parse_sha256(text) for text in wanted.hashes]
+        return answer({"missing": await app.check_blocks(caller, namespace_of(req), hashes)})
+
+    return bp

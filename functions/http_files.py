@@ -1,0 +1,122 @@
+"""Files as metadata: committing, listing, looking up, deleting; for callers with a token, in their namespaces."""
+
+import azure.functions as func
+
+from functions._http import answer, caller_of, integer_of, json_of, namespace_of
+from functions._routes import RouteTable
+from functions._shapes import Commit, parse_time, show_entry, show_file
+from shared.container import Application
+from shared.domain.blocks import BlockRef, parse_sha256
+from shared.domain.errors import Malformed
+from shared.domain.ids import NO_VERSION, NodeId, VersionId, parse_id
+from shared.domain.names import parse_path
+from shared.domain.versions import OnVersion
+from shared.usecases.commit_file import CommitRequest
+from shared.usecases.repeating import parse_key
+
+PAGE = 1000
+
+
+def routes(app: Application, served: RouteTable) -> func.Blueprint:
+    bp = func.Blueprint()
+
+    @served.route(bp, "api/files/commit", "POST")
+    async def commit_file(req: func.HttpRequest) -> func.HttpResponse:
+        caller, wanted = caller_of(req, app), json_of(req, Commit)
+        if (wanted.path is None) == (wanted.file_id is None):
+            raise Malformed("give either path or file_id")
+        base = wanted.base_version
+        request = CommitRequest(
+            basis=OnVersion(NO_VERSION if base is None else VersionId(parse_id(base, "base_version"))),
+            blocks=[BlockRef(parse_sha256(block.sha256), block.size) for block in wanted.blocks],
+            path=parse_path(wanted.path) if wanted.path is not None else (),
+            file_id=NodeId(parse_id(wanted.file_id, "file_id")) if wanted.file_id is not None else None,
+            namespace=namespace_of(req),
+            modified_at=parse_time(wanted.modified_at),
+            idempotency_key=parse_key(req.headers.get("idempotency-key")),
+        )
+        done = await app.commit_file(caller, request)
+        body = {
+            "file_id": done.file_id,
+            "version_id": done.version_id,
+            "version": done.version,
+            "seq": done.seq,
+            "path": done.path,
+        }
+        if done.unchanged:
+            return answer({**body, "unchanged": True})
+        return answer(body, status=201)
+
+    @served.route(bp, "api/files/list", "GET")
+    async def list_files(req: func.HttpRequest) -> func.HttpResponse:
+        caller, namespace = caller_of(req, app), namespace_of(req)
+        limit = integer_of(req, "limit", default=PAGE, low=1, high=PAGE)
+        cursor, folder, path = req.params.get("cursor"), req.params.get("folder"), req.params.get("path")
+        if folder is not None and path is not None:
+            raise Malformed("give either folder or path")
+        if path is not None:
+            listing = await app.list_files.one(caller, namespace, parse_path(path))
+        elif folder is not None:
+            names = parse_path(folder.removesuffix("/"))
+            listing = await app.list_files.folder(caller, namespace, names, cursor=cursor, limit=limit)
+        else:
+            listing = await app.list_files.whole_tree(caller, namespace, cursor=cursor, limit=limit)
+        body: dict[str, object] = {"files": [show_entry(entry) for entry in listing.files]}
+        if listing.folders is not None:
+            body["folders"] = [
+                {"folder_id": entry.node.id, "name": entry.node.name, "path": entry.path}
+                for entry in listing.folders
+            ]
+        return answer({**body, "next_cursor": listing.next_cursor})
+
+    @served.route(bp, "api/files/{file_id}", "GET")
+    async def get_file(req: func.HttpRequest) -> func.HttpResponse:
+        file = await app.get_file(caller_of(req, app), file_id_of(req), version_of(req))
+        return answer(show_file(file.node, file.path, file.version))
+
+    @served.route(bp, "api/files/{file_id}/manifest", "GET")
+    async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
+        manifest = await app.get_manifest(caller_of(req, app), file_id_of(req), version_of(req))
+        file = manifest.file
+        return answer(
+            {
+                "file_id": file.node.id,
+                "path": file.path,
+                "version_id": file.version.id,
+                "version": file.version.number,
+                "size": file.version.size,
+                "root_hash": file.version.root_hash,
+                "modified_at": file.version.modified_at.isoformat(),
+                "expires_at": manifest.expires_at.isoformat(),
+                "blocks": [
+                    {
+                        "sha256": block.sha256,
+                        "size": block.size,
+                        "url": url,
+                        "offset": block.placement.offset,
+                        "stored_size": block.placement.stored_size,
+                        "codec": block.placement.codec.value,
+                    }
+                    for block, url in manifest.blocks
+                ],
+            }
+        )
+
+    @served.route(bp, "api/files/delete/{file_id}", "DELETE")
+    async def delete_file(req: func.HttpRequest) -> func.HttpResponse:
+        key = parse_key(req.headers.get("idempotency-key"))
+        await app.delete_file(caller_of(req, app), file_id_of(req), idempotency_key=key)
+        return answer({"message": "File deleted successfully"})
+
+    return bp
+
+
+def file_id_of(req: func.HttpRequest) -> NodeId:
+    """The file that the route names; raises Malformed."""
+    return NodeId(parse_id(req.route_params.get("file_id", ""), "file_id"))
+
+
+def version_of(req: func.HttpRequest) -> VersionId | None:
+    """The version that the query names, None for the head; raises Malformed."""
+    raw = req.params.get("version")
+    return VersionId(parse_id(raw, "version")) if raw else None
