@@ -9,7 +9,6 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BufferedReader, FileIO
 from pathlib import Path
 from threading import Event
 from typing import Self
@@ -58,19 +57,14 @@ class Reading:
     def __init__(self, path: Path, stop: Event) -> None:
         self.path = path
         try:
-            flags = (
-                os.O_RDONLY
-                | getattr(os, "O_NOFOLLOW", 0)
-                | getattr(os, "O_NONBLOCK", 0)
-                | getattr(os, "O_BINARY", 0)
-            )
-            self._file = FileIO(os.open(path, flags), "rb")
+            descriptor = os.open(path, _FLAGS)
         except OSError as error:
             raise LocalProblem(f"{path}: {error.strerror}", code="unreadable") from None
-        status = os.fstat(self._file.fileno())
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            self._file.close()
+            os.close(descriptor)
             raise LocalProblem(f"{path}: not a regular file any more", code="unreadable")
+        self._file = os.fdopen(descriptor, "rb")
         age = datetime.now(UTC).timestamp() - status.st_mtime
         if 0 <= age < TICK:
             stop.wait(TICK)
@@ -94,7 +88,7 @@ class Reading:
                         yield _named(content)
                     return
                 self._file.seek(0)
-            yield from map(_named, cut_stream(BufferedReader(self._file)))
+            yield from map(_named, cut_stream(self._file))
         except OSError as error:
             raise LocalProblem(f"{self.path}: {error.strerror}", code="unreadable") from None
 

@@ -36,7 +36,7 @@ def safe_below(root: Path, names: tuple[str, ...]) -> Path:
                 f"the server names a file that can't be kept here: {error}", code="name_refused"
             ) from None
     path = root.joinpath(*names)
-    if not path.parent.resolve().is_relative_to(root.resolve()):
+    if names and not path.parent.resolve().is_relative_to(root.resolve()):
         raise Refused(f"{path} would lie outside of {root}: a symbolic link leads away", code="name_refused")
     return path
 
