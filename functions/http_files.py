@@ -16,6 +16,10 @@ from shared.usecases.repeating import parse_key
 
 PAGE = 1000
 
+# The length keeps this apart from api/files/list: Azure tries routes in the order of function names, whatever
+# their literals are.
+FILE = "api/files/{file_id:length(32)}"
+
 
 def routes(app: Application, served: RouteTable) -> func.Blueprint:
     bp = func.Blueprint()
@@ -69,12 +73,12 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             ]
         return answer({**body, "next_cursor": listing.next_cursor})
 
-    @served.route(bp, "api/files/{file_id}", "GET")
+    @served.route(bp, FILE, "GET")
     async def get_file(req: func.HttpRequest) -> func.HttpResponse:
         file = await app.get_file(caller_of(req, app), file_id_of(req), version_of(req))
         return answer(show_file(file.node, file.path, file.version))
 
-    @served.route(bp, "api/files/{file_id}/manifest", "GET")
+    @served.route(bp, f"{FILE}/manifest", "GET")
     async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
         manifest = await app.get_manifest(caller_of(req, app), file_id_of(req), version_of(req))
         file = manifest.file

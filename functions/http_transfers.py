@@ -44,9 +44,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             idempotency_key=parse_key(req.headers.get("idempotency-key")),
         )
         done = await app.upload_file(caller, upload)
-        grant = app.tokens.issue_grant(
-            caller, done.version_id, now=now, expires_at=now + app.settings.read_grant
-        )
+        grant = app.download_grants.issue(caller, done.version_id)
         return answer(
             {
                 "message": "File uploaded successfully",
@@ -105,7 +103,7 @@ async def _granted(app: Application, req: func.HttpRequest) -> File:
     grant = req.params.get("grant")
     if grant is None or "authorization" in req.headers:
         return await app.get_file(caller_of(req, app), file_id_of(req), version_of(req))
-    caller, version = app.tokens.verify_grant(grant, now=app.clock.now())
+    caller, version = app.download_grants.verify(grant)
     asked = version_of(req)
     if asked is not None and asked != version:
         raise FileNotFound("this address is for another version")

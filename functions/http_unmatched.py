@@ -12,9 +12,10 @@ def routes(served: RouteTable) -> func.Blueprint:
     bp = func.Blueprint()
 
     @served.route(bp, "api/{*rest}", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    async def unmatched(req: func.HttpRequest) -> func.HttpResponse:
+    async def zz_unmatched(req: func.HttpRequest) -> func.HttpResponse:
+        # Azure tries routes in the order of function names: this one must come after all others.
         methods = served.methods_of(f"api/{req.route_params.get('rest') or ''}")
-        if methods:
+        if methods and req.method not in methods:
             raise MethodNotAllowed(methods)
         raise NotFound("there is no such address")
 

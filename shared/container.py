@@ -18,6 +18,7 @@ from shared.ports.system import Clock, Ids
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
+from shared.usecases.download_grants import DownloadGrants
 from shared.usecases.get_file import GetFile, GetManifest
 from shared.usecases.list_files import ListFiles
 from shared.usecases.read_content import ReadContent
@@ -48,6 +49,7 @@ class Application:
     get_manifest: GetManifest
     read_content: ReadContent
     delete_file: DeleteFile
+    download_grants: DownloadGrants
     reconcile_blobs: ReconcileBlobs
 
     async def close(self) -> None:
@@ -79,6 +81,7 @@ def build(settings: Settings) -> Application:
         issuer=settings.public_url,
         secret=settings.secret,
     )
+    seals = HmacSeals(settings.secret)
     lease = timedelta(hours=settings.lease_hours)
     remember = timedelta(hours=settings.idempotency_hours)
     lifetimes = Lifetimes(
@@ -102,12 +105,13 @@ def build(settings: Settings) -> Application:
         check_blocks=check_blocks,
         commit_file=commit_file,
         upload_file=UploadFile(admit_block, check_blocks, commit_file),
-        list_files=ListFiles(metadata, HmacSeals(settings.secret)),
+        list_files=ListFiles(metadata, seals),
         get_file=GetFile(metadata),
         get_manifest=GetManifest(metadata, store, clock, settings.read_grant),
         read_content=ReadContent(
             metadata, store, clock, ids, settings.read_grant, timedelta(days=settings.assembled_days)
         ),
         delete_file=DeleteFile(metadata, clock, remember),
+        download_grants=DownloadGrants(seals, clock, settings.read_grant),
         reconcile_blobs=ReconcileBlobs(metadata, store, clock),
     )

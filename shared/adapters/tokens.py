@@ -1,6 +1,6 @@
 """Tokens: signed ones by PyJWT, secret ones and seals by HMAC.
 
-Access tokens and download grants are RS256 JSON Web Tokens: API Management can check them with the public key
+Access tokens are RS256 JSON Web Tokens: API Management can check them with the public key
 alone, and no other algorithm is ever accepted, whatever a token's header says. A refresh token is an HMAC of its family
 and generation, so the successor of a token can be given out again when the first answer was lost,
 without a secret in the database.
@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from shared.domain.accounts import Caller
 from shared.domain.errors import InvalidToken, Malformed, StrataError
-from shared.domain.ids import DeviceId, FamilyId, UserId, VersionId, parse_id
+from shared.domain.ids import DeviceId, FamilyId, UserId, parse_id
 
 ALGORITHM = "RS256"
-_ACCESS, _GRANT = "strata", "strata-download"
+AUDIENCE = "strata"
 _LEEWAY = timedelta(seconds=30)
 
 
@@ -51,17 +51,41 @@ class JwtTokens:
             self._accept(public)
 
     def issue_access(self, caller: Caller, *, now: datetime, expires_at: datetime) -> str:
-        return self._sign(_ACCESS, caller, {}, now, expires_at)
+        claims = {
+            "iss": self._issuer,
+            "aud": AUDIENCE,
+            "sub": caller.user_id,
+            "did": caller.device_id,
+            "epoch": caller.epoch,
+            "iat": int(now.timestamp()),
+            "exp": int(expires_at.timestamp()),
+        }
+        return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def verify_access(self, token: str, *, now: datetime) -> Caller:
-        return _caller(self._verify(_ACCESS, token, now))
-
-    def issue_grant(self, caller: Caller, version: VersionId, *, now: datetime, expires_at: datetime) -> str:
-        return self._sign(_GRANT, caller, {"ver": version}, now, expires_at)
-
-    def verify_grant(self, token: str, *, now: datetime) -> tuple[Caller, VersionId]:
-        claims = self._verify(_GRANT, token, now)
-        return _caller(claims), VersionId(_id(claims, "ver"))
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            key = self._public.get(kid) if isinstance(kid, str) else None
+            if key is None:
+                raise InvalidToken("the token was not issued here; please log in")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=self._issuer,
+                # The times are checked below, against the clock that the caller was given.
+                options={
+                    "require": ["exp", "iat", "sub", "aud", "iss"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except jwt.InvalidTokenError as error:
+            raise InvalidToken("the token is not valid; please log in again") from error
+        _check_times(claims, now)
+        return _caller(claims)
 
     def refresh_token(self, family: FamilyId, generation: int) -> str:
         return _text(_mac(self._secret, "refresh", f"{family}:{generation}".encode()))
@@ -82,46 +106,6 @@ class JwtTokens:
             "kty": "RSA", "use": "sig", "alg": ALGORITHM, "kid": kid, "n": jwk["n"], "e": jwk["e"]
         }  # fmt: skip
         return kid
-
-    def _sign(
-        self, audience: str, caller: Caller, more: Mapping[str, str], now: datetime, expires_at: datetime
-    ) -> str:
-        claims = {
-            "iss": self._issuer,
-            "aud": audience,
-            "sub": caller.user_id,
-            "did": caller.device_id,
-            "epoch": caller.epoch,
-            "iat": int(now.timestamp()),
-            "exp": int(expires_at.timestamp()),
-            **more,
-        }
-        return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
-
-    def _verify(self, audience: str, token: str, now: datetime) -> Mapping[str, Any]:
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            key = self._public.get(kid) if isinstance(kid, str) else None
-            if key is None:
-                raise InvalidToken("the token was not issued here")
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                audience=audience,
-                issuer=self._issuer,
-                # The times are checked below, against the clock that the caller was given.
-                options={
-                    "require": ["exp", "iat", "sub", "aud", "iss"],
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                },
-            )
-        except jwt.InvalidTokenError as error:
-            raise InvalidToken("the token is not valid; please log in again") from error
-        _check_times(claims, now)
-        return claims
 
 
 class HmacSeals:

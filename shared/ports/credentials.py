@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.domain.accounts import Caller
-from shared.domain.ids import FamilyId, VersionId
+from shared.domain.ids import FamilyId
 
 
 class Passwords(Protocol):
@@ -24,20 +24,12 @@ class Passwords(Protocol):
 
 
 class Tokens(Protocol):
-    """Access tokens and download grants are signed, refresh tokens are secrets; none is ever stored as it is."""
+    """Access tokens are signed, refresh tokens are secrets; neither is ever stored as it is."""
 
     def issue_access(self, caller: Caller, *, now: datetime, expires_at: datetime) -> str: ...
 
     def verify_access(self, token: str, *, now: datetime) -> Caller:
         """Raises InvalidToken for everything but an unexpired access token that a current key signed."""
-        ...
-
-    def issue_grant(self, caller: Caller, version: VersionId, *, now: datetime, expires_at: datetime) -> str:
-        """A short-lived right to download one version, for an address that is opened without a header."""
-        ...
-
-    def verify_grant(self, token: str, *, now: datetime) -> tuple[Caller, VersionId]:
-        """Raises InvalidToken as `verify_access` does; neither kind passes for the other."""
         ...
 
     def refresh_token(self, family: FamilyId, generation: int) -> str:
@@ -54,7 +46,7 @@ class Tokens(Protocol):
 
 
 class Seals(Protocol):
-    """Marks on what clients carry for us, such as page cursors, so that a changed one is refused."""
+    """Marks on what clients carry for us, page cursors and grants, so that a changed one is refused."""
 
     def seal(self, purpose: str, content: bytes) -> str:
         """`content` as URL-safe text that only this application can have made for `purpose`."""
