@@ -50,8 +50,19 @@ def document(status: int, content: Any, **headers: str) -> Reply:
 
 
 def problem(status: int, code: str, *, headers: dict[str, str] | None = None, **members: Any) -> Reply:
-    content = {"type": "about:blank", "title": code, "status": status, "code": code, "request_id": "r1", "error": code}
-    return Reply(status, json.dumps(content | members).encode(), {"Content-Type": "application/problem+json", **(headers or {})})
+    content = {
+        "type": "about:blank",
+        "title": code,
+        "status": status,
+        "code": code,
+        "request_id": "r1",
+        "error": code,
+    }
+    return Reply(
+        status,
+        json.dumps(content | members).encode(),
+        {"Content-Type": "application/problem+json", **(headers or {})},
+    )
 
 
 Intercept = Callable[[Request], Reply | None]
@@ -148,7 +159,9 @@ class FakeServer:
         node = self.nodes.setdefault(path, Node(secrets.token_hex(16), path, []))
         root = sha256(b"".join(bytes.fromhex(ref["sha256"]) for ref in refs)).hexdigest()
         size = sum(ref["size"] for ref in refs)
-        node.versions.append(Version(secrets.token_hex(16), len(node.versions) + 1, refs, modified_at, size, root))
+        node.versions.append(
+            Version(secrets.token_hex(16), len(node.versions) + 1, refs, modified_at, size, root)
+        )
         return node
 
     # -- the API ----------------------------------------------------------------------------------------------
@@ -157,7 +170,9 @@ class FakeServer:
         assert request.path.startswith("/api/"), request.path
         route = request.path.removeprefix("/api/")
         with self.lock:
-            self.calls[f"{request.method} {route.split('/')[0] if route.startswith('files/') is False else route}"] += 1
+            self.calls[
+                f"{request.method} {route.split('/')[0] if route.startswith('files/') is False else route}"
+            ] += 1
         if self.intercept:
             reply = self.intercept(request)
             if reply is not None:
@@ -197,20 +212,35 @@ class FakeServer:
         if len(body["password"]) < 8:
             return problem(422, "unacceptable", detail="the password is too short")
         self.users[body["username"]] = (secrets.token_hex(16), body["password"])
-        return document(201, {"message": "Registration successful", "user_id": self.users[body["username"]][0]})
+        return document(
+            201, {"message": "Registration successful", "user_id": self.users[body["username"]][0]}
+        )
 
     def _login(self, request: Request) -> Reply:
         body = request.json()
         user_id, password = self.users.get(body["username"], ("", None))
         if password is None or password != body["password"]:
             return problem(401, "invalid_credentials")
-        return document(200, {"message": "Login successful", "user_id": user_id} | self._tokens(user_id, body.get("device_id")))
+        return document(
+            200,
+            {"message": "Login successful", "user_id": user_id}
+            | self._tokens(user_id, body.get("device_id")),
+        )
 
     def _tokens(self, user_id: str, device_id: str | None) -> dict[str, Any]:
-        access, refresh, device = secrets.token_hex(8), secrets.token_hex(8), device_id or secrets.token_hex(16)
+        access, refresh, device = (
+            secrets.token_hex(8),
+            secrets.token_hex(8),
+            device_id or secrets.token_hex(16),
+        )
         self.access[access] = user_id
         self.refresh[refresh] = (user_id, device)
-        return {"access_token": access, "refresh_token": refresh, "expires_in": self.expires_in, "device_id": device}
+        return {
+            "access_token": access,
+            "refresh_token": refresh,
+            "expires_in": self.expires_in,
+            "device_id": device,
+        }
 
     def _token_refresh(self, request: Request) -> Reply:
         token = request.json()["refresh_token"]
@@ -266,14 +296,26 @@ class FakeServer:
         if head and head.root == root:
             return document(200, self._committed(self.nodes[path]) | {"unchanged": True})
         if (head.id if head else None) != body["base_version"]:
-            shown = head and {"version_id": head.id, "version": head.number, "size": head.size, "root_hash": head.root, "modified_at": head.modified_at}
+            shown = head and {
+                "version_id": head.id,
+                "version": head.number,
+                "size": head.size,
+                "root_hash": head.root,
+                "modified_at": head.modified_at,
+            }
             return problem(409, "version_conflict", head=shown)
         assert body["modified_at"].endswith("Z")
         return document(201, self._committed(self._new_version(path, body["blocks"], body["modified_at"])))
 
     def _committed(self, node: Node) -> dict[str, Any]:
         head = node.versions[-1]
-        return {"file_id": node.id, "version_id": head.id, "version": head.number, "seq": 1, "path": node.path}
+        return {
+            "file_id": node.id,
+            "version_id": head.id,
+            "version": head.number,
+            "seq": 1,
+            "path": node.path,
+        }
 
     def _list(self, request: Request) -> Reply:
         if "path" in request.query:
@@ -297,7 +339,9 @@ class FakeServer:
             200,
             {
                 "files": [self.nodes[path].shown() for kind, path in page if kind == "file"],
-                "folders": [{"path": path, "name": path.rpartition("/")[2]} for kind, path in page if kind == "folder"],
+                "folders": [
+                    {"path": path, "name": path.rpartition("/")[2]} for kind, path in page if kind == "folder"
+                ],
                 "next_cursor": str(start + limit) if start + limit < len(entries) else None,
             },
         )
@@ -346,7 +390,9 @@ class FakeServer:
             if self.grants.get(request.query["sig"]) != name:
                 return Reply(403, b"<Error>AuthenticationFailed</Error>")
             blob = b"another" + self.stored(name) + b"and more"
-            first, last = (int(number) for number in request.headers["range"].removeprefix("bytes=").split("-"))
+            first, last = (
+                int(number) for number in request.headers["range"].removeprefix("bytes=").split("-")
+            )
             content = blob[first : last + 1]
             return Reply(206, content, {"Content-Range": f"bytes {first}-{last}/{len(blob)}"})
 

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.client.fake_server import FakeServer
 from tests.unit.client.running import KIB, Command, noise
 
+
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 @pytest.mark.parametrize("size", [0, 1, 256 * KIB, 256 * KIB + 1, 9 * 1024 * KIB + 17])
 def test_a_file_comes_back_as_it_went(ann: Command, server: FakeServer, size: int, codec: str) -> None:
@@ -36,4 +37,6 @@ def test_a_tree_comes_back_as_it_went(ann: Command, server: FakeServer) -> None:
     result = ann("up", "tree", "/backup", "--json")
     assert (result.code, result.json["totals"]["committed"]) == (0, 60)
     assert ann("down", "/backup", "copy").code == 0
-    assert {str(p.relative_to("copy")): p.read_bytes() for p in Path("copy").rglob("*") if p.is_file()} == expected
+    assert {
+        str(p.relative_to("copy")): p.read_bytes() for p in Path("copy").rglob("*") if p.is_file()
+    } == expected
