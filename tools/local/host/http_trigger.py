@@ -9,6 +9,7 @@ the answer. What doesn't get to the function is answered as Microsoft's host ans
     408  a body that trickles
 """
 
+import asyncio
 import logging
 import time
 
@@ -36,10 +37,50 @@ _log = logging.getLogger("host.http")
 KEEP_ALIVE = 130.0
 """Seconds that an idle connection stays open, and that the head of a first request may take: Kestrel's default."""
 
-_LINGER = 5.0
+_LINGER = 2.0
+"""Seconds for which the rest of a refused body is read and dropped, so that its sender gets to see the answer."""
+
 _READ_BUFFER = 256 * 1024
 # Kestrel answers these before any function is asked; other paths below are Microsoft's own and not offered here.
 _RESERVED = ("/admin/", "/runtime/")
+
+
+class Connection(web.RequestHandler):
+    """One connection. aiohttp answers what it can't parse with the offending line, and logs it: both may hold a key."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status < 500:
+            _log.warning("a request that isn't HTTP: %s", type(exc).__name__)
+        else:
+            _log.error("the host failed to answer a request", exc_info=exc)
+        # Something was sent already: an error in the middle of an answer can only be shown by breaking it off.
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        answer = bare(status)
+        answer.force_close()
+        return answer
+
+
+class Listener(web.Server):
+    """The factory of connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        # Without an access log, since it would hold whole URLs; a compressed body is the function's to unpack.
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp documents None and doesn't annotate it
+            keepalive_timeout=KEEP_ALIVE,
+            lingering_time=_LINGER,
+            read_bufsize=_READ_BUFFER,
+            auto_decompress=False,
+        )
 
 
 class HttpTrigger:
@@ -65,15 +106,7 @@ class HttpTrigger:
         http = self._parts.settings.http
         self._throttle = Throttle(http.max_concurrent, http.max_outstanding)
         self._started = time.monotonic()
-        server = web.Server(
-            self._handle,
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE,
-            lingering_time=_LINGER,
-            read_bufsize=_READ_BUFFER,
-            # A compressed body is the function's to unpack: the host passes on what was sent.
-            auto_decompress=False,
-        )
+        server = Listener(self._handle)
         # aiohttp waits twice for this long: for the answer, then for the connection's own task.
         self._runner = web.ServerRunner(server, shutdown_timeout=max(self._parts.grace / 2, 0.05))
         await self._runner.setup()

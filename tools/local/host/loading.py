@@ -188,9 +188,15 @@ def _retry(name: str, declared: Any) -> RetryPolicy | None:
     if not setting:
         return None
     try:
-        return parse_retry_policy(setting, parse_timespan)
+        # The decorator keeps the names of its arguments; host.json spells them in camel case.
+        return parse_retry_policy({_camel(key): value for key, value in setting.items()}, parse_timespan)
     except ValueError as error:
         raise HostError(f"{name}: retry: {error}") from None
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
 
 
 def _is_disabled(name: str, environment: Mapping[str, str]) -> bool:

@@ -38,8 +38,7 @@ class RetryPolicy:
 def parse_retry_policy(setting: Mapping[str, object], seconds: Callable[[str], float]) -> RetryPolicy:
     """Read a policy as host.json or the retry decorator spells it; raises ValueError saying what is wrong.
 
-    `seconds` turns a time span into a number. The decorator spells numbers as strings and keys in
-    snake case turned to camel case by azure-functions, so both sources arrive here alike.
+    `seconds` turns a time span into a number. Counts may be strings, since the decorator wants them so.
     """
     strategy = _strategy(setting.get("strategy"))
     count = _count(setting.get("maxRetryCount"))
