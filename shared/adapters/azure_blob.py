@@ -163,7 +163,12 @@ class AzureBlockStore:
                 "max_single_get_size": 2 * BLOCK_SIZE,
                 # A request's caller is waiting: give up after a few seconds, and say so.
                 "retry_policy": LinearRetry(backoff=1, retry_total=2, random_jitter_range=1),
-                "transport": AioHttpTransport(connection_timeout=3, read_timeout=60),
+                "transport": AioHttpTransport(
+                    connection_timeout=3,
+                    read_timeout=60,
+                    # Otherwise every request looks for proxies and reads ~/.netrc again.
+                    use_env_settings=False,
+                ),
             }
             if self._connection_string is not None:
                 self._service = BlobServiceClient.from_connection_string(self._connection_string, **options)

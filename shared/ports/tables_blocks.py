@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.domain.blocks import Sha256
+from shared.domain.blocks import BlockRef, Sha256
 from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
 
@@ -50,26 +50,22 @@ class Blocks(Protocol):
         """Note that it was; False when it is no longer awaited, and then nothing may refer to it."""
         ...
 
-    def place_block(
-        self,
-        namespace: NamespaceId,
-        key: BlockKey,
-        sha256: Sha256,
-        size: int,
-        place: Placement,
-    ) -> None:
-        """Make the block, or, where the namespace has it in a bad blob, move it to `place`; clears `condemned_at`.
+    def place_block(self, namespace: NamespaceId, key: BlockKey, ref: BlockRef, place: Placement) -> BlockKey:
+        """Make the block under `key`, or, where the namespace has it in a bad blob, move it to `place`.
 
-        A good copy that is there already stays, and `place` is not referred to. The namespace is locked.
+        A good copy that is there already stays, and `place` is not referred to. Clears `condemned_at` and returns
+        the block's key. The namespace is locked.
         """
         ...
 
-    def has_good_copy(self, namespace: NamespaceId, sha256: Sha256) -> bool:
-        """Whether the namespace has this block in a stored blob that is not bad."""
+    def good_copy(self, namespace: NamespaceId, sha256: Sha256) -> BlockKey | None:
+        """The namespace's block of this hash, unless its blob is bad."""
         ...
 
-    def lease(self, namespace: NamespaceId, sha256: Sha256, user: UserId, *, expires_at: datetime) -> None:
-        """Give the user a lease on a block that exists, or prolong it; clears `condemned_at`."""
+    def lease(
+        self, namespace: NamespaceId, key: BlockKey, size: int, user: UserId, *, expires_at: datetime
+    ) -> None:
+        """Give the user a lease on a block of `size` plain bytes, or prolong it."""
         ...
 
     def leased_bytes(self, user: UserId) -> int:
@@ -93,7 +89,7 @@ class Blocks(Protocol):
         ...
 
     def keep(self, keys: Sequence[BlockKey]) -> None:
-        """Clear `condemned_at`: these are about to be referred to."""
+        """Clear `condemned_at`: these are wanted again."""
         ...
 
     def of_version(self, namespace: NamespaceId, version: VersionId) -> Sequence[PlacedBlock]:

@@ -75,8 +75,10 @@ class AdmitBlock:
     ) -> bool:
         """Whether the namespace has the block, and nothing is to be written."""
         member = writer(tx, caller, namespace)
-        if tx.blocks.has_good_copy(member.namespace, block.ref.sha256):
-            self._lease(tx, member, block.ref.sha256)
+        key = tx.blocks.good_copy(member.namespace, block.ref.sha256)
+        if key is not None:
+            tx.blocks.keep([key])
+            self._lease(tx, member, key, block.ref.size)
             return True
         usage = tx.namespaces.usage(member.namespace)
         if usage.used + tx.blocks.leased_bytes(member.user_id) + block.ref.size > usage.quota:
@@ -102,12 +104,12 @@ class AdmitBlock:
         if not tx.blocks.finish_blob(blob, etag):
             raise Unavailable("the upload took too long; please send the block again")
         place = Placement(blob, 0, len(block.stored), block.codec)
-        tx.blocks.place_block(member.namespace, key, block.ref.sha256, block.ref.size, place)
-        self._lease(tx, member, block.ref.sha256)
+        placed = tx.blocks.place_block(member.namespace, key, block.ref, place)
+        self._lease(tx, member, placed, block.ref.size)
 
-    def _lease(self, tx: Transaction, member: Member, sha256: Sha256) -> None:
+    def _lease(self, tx: Transaction, member: Member, key: BlockKey, size: int) -> None:
         until = self.clock.now() + self.lease
-        tx.blocks.lease(member.namespace, sha256, member.user_id, expires_at=until)
+        tx.blocks.lease(member.namespace, key, size, member.user_id, expires_at=until)
 
 
 @dataclass(frozen=True)

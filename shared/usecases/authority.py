@@ -31,9 +31,11 @@ def writer(tx: Transaction, caller: Caller, namespace: NamespaceId | None) -> Me
 
     The namespace is locked, and the role read behind the lock: nobody can take it away meanwhile.
     """
-    member = _member(tx, caller, namespace, write=True)
-    tx.namespaces.lock(member.namespace)
-    return _member(tx, caller, member.namespace, write=True)
+    if namespace is None:
+        namespace = tx.namespaces.personal_of(caller.user_id)
+    if namespace is not None:
+        tx.namespaces.lock(namespace)
+    return _member(tx, caller, namespace, write=True)
 
 
 def namespace_of_file(tx: Transaction, file: NodeId) -> NamespaceId:

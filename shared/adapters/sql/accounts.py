@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql.schema import devices, refresh_tokens, users
@@ -12,6 +12,18 @@ from shared.domain.ids import DeviceId, FamilyId, UserId
 from shared.ports.tables_accounts import Device, RefreshToken, User
 
 _USER = select(users.c.user_id, users.c.username, users.c.password_hash, users.c.token_epoch)
+
+# Asked for every request, so it is built once.
+_IS_CURRENT = (
+    select(devices.c.device_id)
+    .join(users, users.c.user_id == devices.c.user_id)
+    .where(
+        devices.c.device_id == bindparam("b_device"),
+        devices.c.revoked_at.is_(None),
+        users.c.user_id == bindparam("b_user"),
+        users.c.token_epoch == bindparam("b_epoch"),
+    )
+)
 
 
 class SqlAccounts:
@@ -85,17 +97,8 @@ class SqlAccounts:
         self._connection.execute(change.values(revoked_at=now))
 
     def is_current(self, caller: Caller) -> bool:
-        found = (
-            select(devices.c.device_id)
-            .join(users, users.c.user_id == devices.c.user_id)
-            .where(
-                devices.c.device_id == caller.device_id,
-                devices.c.revoked_at.is_(None),
-                users.c.user_id == caller.user_id,
-                users.c.token_epoch == caller.epoch,
-            )
-        )
-        return self._connection.execute(found).first() is not None
+        wanted = {"b_device": caller.device_id, "b_user": caller.user_id, "b_epoch": caller.epoch}
+        return self._connection.execute(_IS_CURRENT, wanted).first() is not None
 
     def add_refresh_token(self, token: RefreshToken, *, now: datetime) -> None:
         self._connection.execute(

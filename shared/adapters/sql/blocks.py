@@ -3,14 +3,37 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
-from shared.domain.blocks import Sha256
+from shared.domain.blocks import BlockRef, Sha256
 from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
 from shared.ports.tables_blocks import PlacedBlock, Placement, Usable
+
+# Statements of the way that every block takes, built once: building one costs more than running it on SQLite.
+_START_BLOB = insert(blobs)
+_FINISH_BLOB = (
+    update(blobs)
+    .where(blobs.c.blob_id == bindparam("b_blob"), blobs.c.state == "WRITING")
+    .values(state="STORED", referable=1, etag=bindparam("b_etag"))
+)
+_FIND_BLOCK = (
+    select(blocks.c.block_key, blobs.c.bad_at)
+    .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
+    .where(blocks.c.ns_id == bindparam("b_ns"), blocks.c.sha256 == bindparam("b_sha256"))
+)
+_ADD_BLOCK = insert(blocks)
+_PROLONG_LEASE = (
+    update(leases)
+    .where(leases.c.block_key == bindparam("b_key"), leases.c.user_id == bindparam("b_user"))
+    .values(expires_at=bindparam("b_until"))
+)
+_ADD_LEASE = insert(leases)
+_LEASED_BYTES = select(func.coalesce(func.sum(leases.c.size), 0)).where(
+    leases.c.user_id == bindparam("b_user")
+)
 
 
 class SqlBlocks:
@@ -21,77 +44,67 @@ class SqlBlocks:
 
     def start_blob(self, blob: BlobId, container: str, size: int, *, now: datetime) -> None:
         self._connection.execute(
-            insert(blobs).values(
-                blob_id=blob, container=container, size=size, state="WRITING", referable=0, created_at=now
-            )
+            _START_BLOB,
+            {
+                "blob_id": blob,
+                "container": container,
+                "size": size,
+                "state": "WRITING",
+                "referable": 0,
+                "created_at": now,
+            },
         )
 
     def finish_blob(self, blob: BlobId, etag: str) -> bool:
-        change = update(blobs).where(blobs.c.blob_id == blob, blobs.c.state == "WRITING")
-        return self._connection.execute(change.values(state="STORED", referable=1, etag=etag)).rowcount == 1
+        return self._connection.execute(_FINISH_BLOB, {"b_blob": blob, "b_etag": etag}).rowcount == 1
 
-    def place_block(
-        self,
-        namespace: NamespaceId,
-        key: BlockKey,
-        sha256: Sha256,
-        size: int,
-        place: Placement,
-    ) -> None:
+    def place_block(self, namespace: NamespaceId, key: BlockKey, ref: BlockRef, place: Placement) -> BlockKey:
         where = {
             "codec": place.codec.value,
             "blob_id": place.blob,
             "offset": place.offset,
             "stored_size": place.stored_size,
         }
-        found = self._connection.execute(
-            select(blocks.c.block_key, blobs.c.bad_at)
-            .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
-            .where(blocks.c.ns_id == namespace, blocks.c.sha256 == sha256)
-        ).first()
+        found = self._connection.execute(_FIND_BLOCK, {"b_ns": namespace, "b_sha256": ref.sha256}).first()
         if found is None:
-            row = {"block_key": key, "ns_id": namespace, "sha256": sha256, "size": size, "blob_referable": 1}
-            self._connection.execute(insert(blocks).values(**row, **where))
-        elif found.bad_at is not None:
+            row = {
+                "block_key": key,
+                "ns_id": namespace,
+                "sha256": ref.sha256,
+                "size": ref.size,
+                "blob_referable": 1,
+            }
+            self._connection.execute(_ADD_BLOCK, row | where)
+            return key
+        if found.bad_at is not None:
             change = update(blocks).where(blocks.c.block_key == found.block_key)
             self._connection.execute(change.values(condemned_at=None, **where))
         else:
             self.keep([BlockKey(found.block_key)])
+        return BlockKey(found.block_key)
 
-    def has_good_copy(self, namespace: NamespaceId, sha256: Sha256) -> bool:
-        found = (
-            select(blocks.c.block_key)
-            .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
-            .where(blocks.c.ns_id == namespace, blocks.c.sha256 == sha256, blobs.c.bad_at.is_(None))
-        )
-        return self._connection.execute(found).first() is not None
+    def good_copy(self, namespace: NamespaceId, sha256: Sha256) -> BlockKey | None:
+        found = self._connection.execute(_FIND_BLOCK, {"b_ns": namespace, "b_sha256": sha256}).first()
+        return None if found is None or found.bad_at is not None else BlockKey(found.block_key)
 
-    def lease(self, namespace: NamespaceId, sha256: Sha256, user: UserId, *, expires_at: datetime) -> None:
-        block = self._connection.execute(
-            select(blocks.c.block_key, blocks.c.size).where(
-                blocks.c.ns_id == namespace, blocks.c.sha256 == sha256
-            )
-        ).one()
-        self.keep([BlockKey(block.block_key)])
+    def lease(
+        self, namespace: NamespaceId, key: BlockKey, size: int, user: UserId, *, expires_at: datetime
+    ) -> None:
         prolonged = self._connection.execute(
-            update(leases)
-            .where(leases.c.block_key == block.block_key, leases.c.user_id == user)
-            .values(expires_at=expires_at)
+            _PROLONG_LEASE, {"b_key": key, "b_user": user, "b_until": expires_at}
         )
         if prolonged.rowcount == 0:
-            self._connection.execute(
-                insert(leases).values(
-                    block_key=block.block_key,
-                    user_id=user,
-                    ns_id=namespace,
-                    size=block.size,
-                    expires_at=expires_at,
-                )
-            )
+            row = {
+                "block_key": key,
+                "user_id": user,
+                "ns_id": namespace,
+                "size": size,
+                "expires_at": expires_at,
+            }
+            self._connection.execute(_ADD_LEASE, row)
 
     def leased_bytes(self, user: UserId) -> int:
-        total = select(func.coalesce(func.sum(leases.c.size), 0)).where(leases.c.user_id == user)
-        return int(self._connection.execute(total).scalar_one())
+        return int(self._connection.execute(_LEASED_BYTES, {"b_user": user}).scalar_one())
 
     def renew_leases(
         self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId, *, expires_at: datetime

@@ -60,22 +60,22 @@ class SqlMetadata:
 
     def __init__(self, engine: Engine, *, threads: int) -> None:
         self._engine = engine
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
+        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="sql")
+        # SQLite lets one writer in at a time, and the others wait in sleeps that grow to 100 ms. Within a process
+        # they queue for one thread instead, and none sleeps.
+        one_writer = engine.dialect.name == "sqlite"
+        self._writers = ThreadPoolExecutor(1, thread_name_prefix="sql-write") if one_writer else self._readers
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._in_thread(partial(self._run, work, writes=False))
+        return await _in_thread(self._readers, partial(self._run, work, writes=False))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await self._in_thread(partial(self._run, work, writes=True))
+        return await _in_thread(self._writers, partial(self._run, work, writes=True))
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._writers.shutdown)
         self._engine.dispose()
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        # The context goes along, so that what is logged in the thread names the invocation it belongs to.
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
 
     def _run(self, work: Callable[[Transaction], T], *, writes: bool) -> T:
         for attempt in range(1, TRIES + 1):
@@ -94,6 +94,12 @@ class SqlMetadata:
                 raise Unavailable("the metadata database is busy") from error
             time.sleep(random.uniform(0.5, 1) * 0.03 * 2**attempt)  # noqa: S311 (spreads retries, no secret)
         raise Unavailable("the metadata database is away or overloaded")
+
+
+async def _in_thread(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    # The context goes along, so that what is logged in the thread names the invocation it belongs to.
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(threads, context.run, call)
 
 
 def is_transient(error: DBAPIError) -> bool:

@@ -2,13 +2,24 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from shared.adapters.sql.schema import members, namespaces, nodes, replies
 from shared.domain.accounts import Role
 from shared.domain.errors import KeyReused, NotFound, QuotaExceeded
 from shared.domain.ids import NamespaceId, UserId
 from shared.ports.tables_namespaces import Repeatable, Usage
+
+# Asked for every request, so they are built once.
+_PERSONAL = select(namespaces.c.ns_id).where(
+    namespaces.c.owner_id == bindparam("b_user"), namespaces.c.kind == "personal"
+)
+_ROLE = select(members.c.role).where(
+    members.c.ns_id == bindparam("b_ns"), members.c.user_id == bindparam("b_user")
+)
+_USAGE = select(namespaces.c.quota, namespaces.c.used).where(namespaces.c.ns_id == bindparam("b_ns"))
+# Writing the row, even to what it holds, is the one lock that both databases know.
+_LOCK = update(namespaces).where(namespaces.c.ns_id == bindparam("b_ns")).values(used=namespaces.c.used)
 
 
 class SqlNamespaces:
@@ -46,25 +57,18 @@ class SqlNamespaces:
         )
 
     def personal_of(self, user: UserId) -> NamespaceId | None:
-        found = select(namespaces.c.ns_id).where(
-            namespaces.c.owner_id == user, namespaces.c.kind == "personal"
-        )
-        return self._connection.execute(found).scalar_one_or_none()
+        return self._connection.execute(_PERSONAL, {"b_user": user}).scalar_one_or_none()
 
     def role(self, namespace: NamespaceId, user: UserId) -> Role | None:
-        found = select(members.c.role).where(members.c.ns_id == namespace, members.c.user_id == user)
-        role = self._connection.execute(found).scalar_one_or_none()
+        role = self._connection.execute(_ROLE, {"b_ns": namespace, "b_user": user}).scalar_one_or_none()
         return Role(role) if role else None
 
     def usage(self, namespace: NamespaceId) -> Usage:
-        found = select(namespaces.c.quota, namespaces.c.used).where(namespaces.c.ns_id == namespace)
-        return Usage(*self._connection.execute(found).one())
+        return Usage(*self._connection.execute(_USAGE, {"b_ns": namespace}).one())
 
     def lock(self, namespace: NamespaceId) -> None:
-        # Writing the row, even to what it holds, is the one lock that both databases know.
-        same = update(namespaces).where(namespaces.c.ns_id == namespace).values(used=namespaces.c.used)
-        if self._connection.execute(same).rowcount != 1:
-            raise NotFound("no such namespace")
+        if self._connection.execute(_LOCK, {"b_ns": namespace}).rowcount != 1:
+            raise NotFound("there is no such namespace")
 
     def advance(self, namespace: NamespaceId, *, delta: int) -> int:
         change = update(namespaces).where(namespaces.c.ns_id == namespace)
