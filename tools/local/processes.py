@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,9 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
     def _signal(self, number: signal.Signals) -> None:
-        # The whole session: a child may have children.
-        os.killpg(self.pid, number)
+        # The whole session: a child may have children. It may end by itself just before.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
 
 def start(
