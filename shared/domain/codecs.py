@@ -46,19 +46,34 @@ def pays(packed: bytes, plain: bytes) -> bool:
 def unpack(codec: Codec, stored: bytes, *, limit: int) -> bytes:
     """The plain bytes; raises TooLarge when they are more than `limit`, Malformed for what the codec can't read.
 
-    At most `limit` + 1 bytes are ever produced, whatever a frame's header claims.
+    Zstandard bytes are one whole frame: a reader of streams takes one that was cut off for a shorter one. At most
+    `limit` + 1 bytes are ever produced, whatever a frame's header claims.
     """
     if codec is Codec.NONE:
-        if len(stored) > limit:
-            raise TooLarge(f"more than {limit} bytes", limit=limit)
-        return stored
-    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(
-        stored, read_across_frames=True
-    )
+        return _bounded(stored, limit)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     try:
-        plain = reader.read(limit + 1)
+        stated = zstandard.frame_content_size(stored)
+        if stated > limit:
+            raise TooLarge(f"more than {limit} bytes after decompression", limit=limit)
+        if stated < 0:
+            return _unpack_unstated(decompressor, stored, limit)
+        return decompressor.decompress(stored, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise Malformed("the bytes are not a valid zstd stream") from error
+        raise Malformed("the bytes are not one whole zstd frame") from error
+
+
+def _unpack_unstated(decompressor: zstandard.ZstdDecompressor, stored: bytes, limit: int) -> bytes:
+    # The reader is bounded but can't tell whether the frame was whole; what can tell isn't bounded, so comes second.
+    _bounded(decompressor.stream_reader(stored).read(limit + 1), limit)
+    whole = decompressor.decompressobj()
+    plain = whole.decompress(stored)
+    if not whole.eof or whole.unused_data:
+        raise Malformed("the bytes are not one whole zstd frame")
+    return plain
+
+
+def _bounded(plain: bytes, limit: int) -> bytes:
     if len(plain) > limit:
-        raise TooLarge(f"more than {limit} bytes after decompression", limit=limit)
+        raise TooLarge(f"more than {limit} bytes", limit=limit)
     return plain
