@@ -11,8 +11,9 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shared.adapters.sql.accounts import SqlAccounts
 from shared.adapters.sql.blocks import SqlBlocks
 from shared.adapters.sql.files import SqlFiles
+from shared.adapters.sql.group_commit import GroupCommit
 from shared.adapters.sql.namespaces import SqlNamespaces, SqlReplies
 from shared.domain.errors import Unavailable
 from shared.ports.metadata import Transaction
@@ -60,46 +62,58 @@ class SqlMetadata:
 
     def __init__(self, engine: Engine, *, threads: int) -> None:
         self._engine = engine
-        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="sql")
-        # SQLite lets one writer in at a time, and the others wait in sleeps that grow to 100 ms. Within a process
-        # they queue for one thread instead, and none sleeps.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
+        # Within a process, SQLite's writers share commits; SQL Server's each have their own.
         one_writer = engine.dialect.name == "sqlite"
-        self._writers = ThreadPoolExecutor(1, thread_name_prefix="sql-write") if one_writer else self._readers
+        self._group = GroupCommit(partial(self._transaction, writes=True), _retrying) if one_writer else None
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await _in_thread(self._readers, partial(self._run, work, writes=False))
+        return await self._in_thread(work, writes=False)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await _in_thread(self._writers, partial(self._run, work, writes=True))
+        if self._group is None:
+            return await self._in_thread(work, writes=True)
+        return await asyncio.wrap_future(self._group.submit(lambda c: work(SqlTransaction(c))))
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
+        if self._group is not None:
+            await asyncio.to_thread(self._group.shutdown)
         self._engine.dispose()
 
-    def _run(self, work: Callable[[Transaction], T], *, writes: bool) -> T:
-        for attempt in range(1, TRIES + 1):
-            try:
-                with self._engine.connect() as connection:
-                    connection = connection.execution_options(strata_writes=writes)
-                    with connection.begin():
-                        return work(SqlTransaction(connection))
-            except DBAPIError as error:
-                # A key that refuses what a read had allowed means that somebody was faster: deciding again,
-                # on what is there now, gives the right answer.
-                if not (is_transient(error) or (isinstance(error, IntegrityError) and attempt < TRIES)):
-                    raise
-                _log.warning("transaction failed, try %d of %d: %s", attempt, TRIES, error.orig)
-            except PoolTimeoutError as error:
-                raise Unavailable("the metadata database is busy") from error
-            time.sleep(random.uniform(0.5, 1) * 0.03 * 2**attempt)  # noqa: S311 (spreads retries, no secret)
-        raise Unavailable("the metadata database is away or overloaded")
+    async def _in_thread(self, work: Callable[[Transaction], T], *, writes: bool) -> T:
+        def attempt() -> T:
+            with self._transaction(writes=writes) as connection:
+                return work(SqlTransaction(connection))
+
+        # The context goes along, so that what is logged in the thread names the invocation it belongs to.
+        context = contextvars.copy_context()
+        call = partial(context.run, _retrying, attempt)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(strata_writes=writes)
+            with connection.begin():
+                yield connection
 
 
-async def _in_thread(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    # The context goes along, so that what is logged in the thread names the invocation it belongs to.
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(threads, context.run, call)
+def _retrying(attempt: Callable[[], T]) -> T:
+    """Run a whole transaction until it succeeds or another try is useless; raises Unavailable after TRIES."""
+    for number in range(1, TRIES + 1):
+        try:
+            return attempt()
+        except DBAPIError as error:
+            # A key that refuses what a read had allowed means that somebody was faster: deciding again,
+            # on what is there now, gives the right answer.
+            if not (is_transient(error) or (isinstance(error, IntegrityError) and number < TRIES)):
+                raise
+            _log.warning("transaction failed, try %d of %d: %s", number, TRIES, error.orig)
+        except PoolTimeoutError as error:
+            raise Unavailable("the metadata database is busy") from error
+        time.sleep(random.uniform(0.5, 1) * 0.03 * 2**number)  # noqa: S311 (spreads retries, no secret)
+    raise Unavailable("the metadata database is away or overloaded")
 
 
 def is_transient(error: DBAPIError) -> bool:
