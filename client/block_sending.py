@@ -18,13 +18,14 @@ from shared.domain.blocks import BlockRef, Sha256
 Settled = Callable[[CommandFailed | None], None]
 """Called once when a block is with the server, or can't get there."""
 
-ROOM = 40 * 1024 * 1024
-"""Bytes of blocks in memory at once, waiting or under way: with the rest of the process below 200 MB."""
+ROOM = 32 * 1024 * 1024
+"""Bytes of blocks in memory at once, waiting or under way. With compressed copies, the cutter's buffer and what
+the HTTP library copies, the whole process stays below 200 MB; a test weighs it."""
 
 BLOCK_COST = 1024
 """Bytes of room that a block takes beside its content: its name, its job, its place in the queues."""
 
-_WINDOW = 12 * 1024 * 1024
+_WINDOW = 8 * 1024 * 1024
 _FIRST_WINDOW = 4 * 1024 * 1024
 _FEW = 64
 _KNOWN_KEPT = 100_000

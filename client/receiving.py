@@ -66,6 +66,8 @@ class Receiver:
                 self._crew.submit(partial(self._begin, one))
             self._crew.drain()
         finally:
+            # In this order: a target that is opened from now on is discarded by whoever opens it.
+            self._crew.stop.set()
             with self._lock:
                 left = list(self._open)
             for target in left:
@@ -131,7 +133,7 @@ class Receiver:
     def _track(self, target: Target) -> Target:
         with self._lock:
             self._open.add(target)
-        if self._crew.stop.is_set():  # the run has ended between: nobody else would remove it
+        if self._crew.stop.is_set():
             target.discard()
         return target
 

@@ -6,8 +6,10 @@ whoever reads one may read the block.
 
 import logging
 import platform
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Event
 
 import httpx
@@ -30,7 +32,15 @@ def open_http(connections: int) -> httpx.Client:
         logging.getLogger(name).setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     agent = f"strata (Python {platform.python_version()}; {platform.system()})"
-    return httpx.Client(timeout=TIMEOUT, limits=limits, headers={"User-Agent": agent}, follow_redirects=False)
+    return httpx.Client(
+        timeout=TIMEOUT, limits=limits, headers={"User-Agent": agent}, follow_redirects=False, verify=_tls()
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    # Reading the certificates takes as long as a short command does otherwise: once is enough.
+    return httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def test_repetitions_are_the_same_request() -> None:
 
 def test_tries_are_bounded() -> None:
     script = Script(httpx.Response(503, json={"code": "busy", "title": "Too busy"}))
-    with pytest.raises(Unreachable, match="Too busy.*4 tries") as caught:
+    with pytest.raises(Unreachable, match=r"Too busy.*4 tries") as caught:
         script.transport().send(Call("GET", "x"))
     assert (len(script.requests), caught.value.code, caught.value.exit_code) == (4, "busy", 7)
 
