@@ -31,7 +31,7 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no notes; failures are shown.")
 ]
 JobsOption = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, max=64, help="How many requests are under way at once.")
+    int, typer.Option("--jobs", "-j", min=1, max=32, help="How many requests are under way at once.")
 ]
 
 

@@ -7,7 +7,7 @@ whoever reads one may read the block.
 import logging
 import platform
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Event
@@ -91,8 +91,8 @@ class Transport:
                     call.method,
                     self._base + call.path,
                     params=call.params or None,
-                    headers=call.headers,
-                    content=call.body,
+                    headers=_sized(call),
+                    content=_pieces(call.body) if call.body else None,
                 )
             except httpx.TransportError as error:
                 if not call.repeatable and not isinstance(error, NEVER_REACHED):
@@ -127,6 +127,19 @@ def pause_before_retry(
         raise type(trouble)(f"{trouble}{hint}, after {failures} tries", code=trouble.code)
     if stop.wait(pause):
         raise Stopped
+
+
+def _sized(call: Call) -> Mapping[str, str]:
+    return {**call.headers, "Content-Length": str(len(call.body))} if call.body else call.headers
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    # The HTTP library copies what it is given at once: a piece, then, and not a whole block in each thread.
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
+_PIECE = 256 * 1024
 
 
 def _reason(error: httpx.TransportError) -> str:
