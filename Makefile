@@ -1,6 +1,9 @@
 # Two commands matter: `make start` and `make test`. Both install what they need into .venv and .local.
 PYTHON ?= python3
-HOST ?= local
+# Only from the command line (`make start HOST=func`): some shells export HOST as the name of the machine.
+ifneq ($(origin HOST),command line)
+HOST := local
+endif
 BIN := .venv/bin
 
 .PHONY: start test check bench clean

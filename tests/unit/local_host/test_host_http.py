@@ -187,6 +187,10 @@ async def test_a_body_that_trickles_is_given_up(serve: Callable[..., object]) ->
         b"Content-Length: -1\r\n",
         b"Content-Length: x\r\n",
         b"Bad Header: x\r\n",
+        b"X-A: a\rb\r\n",
+        b"X-A: a\x00b\r\n",
+        b"X-A: a\r\n folded\r\n",
+        b"X-A: " + b"a" * 10_000 + b"\r\n",
     ],
 )
 async def test_framing_that_two_servers_could_read_differently_is_refused(

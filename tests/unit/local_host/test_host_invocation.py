@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import dataclasses
 import io
 import json
 import logging
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from tools.local.host.context import current_scope, thread_storage
+from tools.local.host.hostjson import HostSettings
 from tools.local.host.invocation import InvocationFailed, InvocationTimedOut, Invoker
 from tools.local.host.loading import Binding, LoadedFunction
 from tools.local.host.logs import JsonLines, TextLines
 from tools.local.host.retry import UNBOUNDED, RetryPolicy
+from tools.local.host.triggers import Parts
 
 
 def synthetic(call: Callable[..., object], *, wants_context: bool = True) -> LoadedFunction:
@@ -256,3 +259,13 @@ def test_text_lines_are_for_people() -> None:
     record = logging.LogRecord("host", logging.INFO, __file__, 1, "done", None, None)
     record.status = 200
     assert TextLines().format(record).endswith("INFO    host: done status=200")
+
+
+def test_a_functions_own_policy_goes_before_that_of_host_json() -> None:
+    own, general = RetryPolicy("fixedDelay", 1, 1, 1), RetryPolicy("fixedDelay", 9, 9, 9)
+    function = synthetic(lambda item: None)
+    parts = Parts(
+        (function,), HostSettings(retry=general), Invoker(timeout=None), Path(), "127.0.0.1", 0, 1.0
+    )
+    assert parts.retry_of(function) == general
+    assert parts.retry_of(dataclasses.replace(function, retry=own)) == own

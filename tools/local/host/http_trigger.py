@@ -41,7 +41,7 @@ _LINGER = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender gets to see the answer."""
 
 _READ_BUFFER = 256 * 1024
-# Kestrel answers these before any function is asked; other paths below are Microsoft's own and not offered here.
+# Microsoft's host keeps these to itself; of what it has there, only what says that the host is up is offered here.
 _RESERVED = ("/admin/", "/runtime/")
 
 

@@ -4,6 +4,10 @@ Every trigger calls functions through here, so that a timer and a request are ti
 counted alike. `async def` runs on the host's one event loop; a plain `def` runs in a pool of threads whose size is
 PYTHON_THREADPOOL_THREAD_COUNT, as in Microsoft's worker (unset: Python's own default, min(32, cores + 4)). A
 function that blocks in `async def` therefore stops the whole host, here as there.
+
+An invocation that takes too long is cancelled, and an HTTP caller gets a 500. Microsoft's host restarts the worker
+besides (`WebScriptHostExceptionHandler.OnTimeoutExceptionAsync`), and with it everything that ran there; that is not
+copied.
 """
 
 import asyncio

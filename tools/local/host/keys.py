@@ -56,9 +56,9 @@ def load_keys(path: Path, functions: Iterable[str]) -> Keys:
     stored: dict[str, object] = {}
     if path.exists():
         try:
-            stored = json.loads(path.read_text())
-        except ValueError as error:
-            raise HostError(f"{path} is not JSON: {error}; delete it to have new keys made") from None
+            stored = dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise HostError(f"{path} holds no keys ({error}): delete it to have new ones made") from None
     known = stored.get("functions", {})
     known = known if isinstance(known, dict) else {}
     keys = Keys(

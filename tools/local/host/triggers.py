@@ -13,6 +13,7 @@ from typing import Protocol
 from tools.local.host.hostjson import HostSettings
 from tools.local.host.invocation import Invoker
 from tools.local.host.loading import LoadedFunction
+from tools.local.host.retry import RetryPolicy
 
 
 class Trigger(Protocol):
@@ -39,6 +40,10 @@ class Parts:
     address: str
     port: int
     grace: float
+
+    def retry_of(self, function: LoadedFunction) -> RetryPolicy | None:
+        """The policy to invoke the function with: its own, else host.json's. Not for HTTP, which never retries."""
+        return function.retry or self.settings.retry
 
 
 TriggerFactory = Callable[[Parts], Trigger]

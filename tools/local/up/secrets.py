@@ -25,11 +25,9 @@ def load_secrets(path: Path) -> dict[str, str]:
     stored: dict[str, str] = {}
     if path.exists():
         try:
-            stored = json.loads(path.read_text())
-        except ValueError as error:
-            raise SecretsUnreadable(
-                f"{path} is not JSON ({error}): repair it, or delete it to have new secrets"
-            ) from None
+            stored = dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
+            raise SecretsUnreadable(f"{path} holds no secrets ({error}): repair or delete it") from None
     complete = stored | {name: make() for name, make in _MAKERS.items() if name not in stored}
     if complete != stored:
         write_private(path, json.dumps(complete, indent=2))
