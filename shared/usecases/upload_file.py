@@ -73,9 +73,13 @@ class UploadFile:
             for view in waiting:
                 await self.admit_block(caller, namespace, bytes(view))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(SIDE_BY_SIDE, len(views))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(SIDE_BY_SIDE, len(views))):
+                    group.create_task(work())
+        except ExceptionGroup as failed:
+            # One refusal is the answer, and the caller knows it by its kind: a group has none.
+            raise failed.exceptions[0] from failed
 
 
 def _cut(content: bytes) -> list[tuple[BlockRef, memoryview]]:
