@@ -51,6 +51,10 @@ class Accounts(Protocol):
         """Set the hash where the user's epoch is still `epoch`; False when it is not."""
         ...
 
+    def hold_epoch(self, user: UserId, epoch: int) -> bool:
+        """Whether the user's epoch is `epoch`; if so, nobody changes it before this transaction ends."""
+        ...
+
     def advance_epoch(self, user: UserId) -> int:
         """Make all access tokens of the user invalid; returns the new epoch."""
         ...

@@ -96,14 +96,18 @@ class SignIn:
         token_hash = self.tokens.refresh_hash(refresh_token)
 
         def work(tx: Transaction) -> SignedIn | None:
+            # First, for it locks the token: what is read behind it can't be changed by another refresh.
+            first_use = tx.accounts.use_refresh_token(token_hash, now=now)
             used = tx.accounts.refresh_token(token_hash)
             if used is None or used.revoked_at is not None or used.expires_at <= now:
                 return None
             user = tx.accounts.user(used.user_id)
-            if user is None or not tx.accounts.see_device(used.device_id, used.user_id, now=now):
+            if user is None or not tx.accounts.hold_epoch(user.id, user.epoch):
+                return None
+            if not tx.accounts.see_device(used.device_id, used.user_id, now=now):
                 return None
             following = used.generation + 1
-            if tx.accounts.use_refresh_token(token_hash, now=now):
+            if first_use:
                 self._add_token(tx, user.id, used.device_id, used.family, following, now)
             elif used.used_at is None or now - used.used_at > REUSE_GRACE:
                 tx.accounts.revoke_family(used.family, now=now)
@@ -157,6 +161,9 @@ class SignIn:
         fresh, family = DeviceId(self.ids.new()), FamilyId(self.ids.new())
 
         def work(tx: Transaction) -> SignedIn:
+            # The password may have been changed while the old one was being checked.
+            if not tx.accounts.hold_epoch(user.id, user.epoch):
+                raise InvalidCredentials("user name and password don't belong together")
             device = claim.known
             if device is None or not tx.accounts.see_device(device, user.id, now=now):
                 if tx.accounts.count_devices(user.id) >= MAX_DEVICES:

@@ -58,6 +58,11 @@ class SqlAccounts:
         change = update(users).where(users.c.user_id == user, users.c.token_epoch == epoch)
         return self._connection.execute(change.values(password_hash=password_hash)).rowcount == 1
 
+    def hold_epoch(self, user: UserId, epoch: int) -> bool:
+        # Writing the row, even to what it holds, is the one lock that both databases know.
+        hold = update(users).where(users.c.user_id == user, users.c.token_epoch == epoch)
+        return self._connection.execute(hold.values(token_epoch=users.c.token_epoch)).rowcount == 1
+
     def advance_epoch(self, user: UserId) -> int:
         change = update(users).where(users.c.user_id == user).values(token_epoch=users.c.token_epoch + 1)
         self._connection.execute(change)
