@@ -82,7 +82,7 @@ class JwtTokens:
                     "verify_nbf": False,
                 },
             )
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, UnicodeError) as error:
             raise InvalidToken("the token is not valid; please log in again") from error
         _check_times(claims, now)
         return _caller(claims)
