@@ -41,9 +41,13 @@ QUOTA = 1_000_000_000
 PASSWORD = "correct horse battery"
 
 
-@cache
 def private_key(name: str = "current") -> str:
-    """A PEM private RSA key, one for each name; making one takes a tenth of a second."""
+    """A PEM private RSA key, one for each name."""
+    return _private_key(name)
+
+
+@cache
+def _private_key(name: str) -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
