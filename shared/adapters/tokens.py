@@ -12,6 +12,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -41,6 +42,9 @@ class JwtTokens:
         if not isinstance(private, RSAPrivateKey) or private.key_size < 2048:
             raise ValueError("the signing key must be an RSA key of at least 2048 bits")
         self._private, self._issuer, self._secret = private, issuer, secret
+        # A client sends the same token many times, and its signature never changes. Whether it still counts is asked
+        # each time: the end below, the rest of the database.
+        self._signed = lru_cache(maxsize=1024)(self._verified)
         self._jwks: dict[str, dict[str, Any]] = {}
         self._public: dict[str, RSAPublicKey] = {}
         self._kid = self._accept(private.public_key())
@@ -63,6 +67,12 @@ class JwtTokens:
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def verify_access(self, token: str, *, now: datetime) -> Caller:
+        claims = self._signed(token)
+        _check_times(claims, now)
+        return _caller(claims)
+
+    def _verified(self, token: str) -> Mapping[str, Any]:
+        """What a token of ours says, whatever the time; raises InvalidToken."""
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = self._public.get(kid) if isinstance(kid, str) else None
@@ -84,8 +94,7 @@ class JwtTokens:
             )
         except (jwt.InvalidTokenError, UnicodeError) as error:
             raise InvalidToken("the token is not valid; please log in again") from error
-        _check_times(claims, now)
-        return _caller(claims)
+        return claims
 
     def refresh_token(self, family: FamilyId, generation: int) -> str:
         return _text(_mac(self._secret, "refresh", f"{family}:{generation}".encode()))

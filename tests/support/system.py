@@ -83,10 +83,18 @@ class Strata:
     home: Path
     url: str
 
+    @staticmethod
+    def program() -> Path:
+        return Path(sys.executable).with_name("strata")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"STRATA_HOME": str(self.home), "STRATA_URL": self.url}
+
     def run(self, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [Path(sys.executable).with_name("strata"), *arguments],
-            env=os.environ | {"STRATA_HOME": str(self.home), "STRATA_URL": self.url},
+            [self.program(), *arguments],
+            env=os.environ | self.environment,
             input=stdin,
             stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
@@ -96,8 +104,8 @@ class Strata:
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("strata"), *arguments],
-            env=os.environ | {"STRATA_HOME": str(self.home), "STRATA_URL": self.url},
+            [self.program(), *arguments],
+            env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql.paging import slices
@@ -31,6 +31,32 @@ _NODE = (
     .where(nodes.c.deleted_seq.is_(None))
 )
 
+# Asked for many times a second, so they are built once.
+_IN_NAMESPACE = _NODE.where(nodes.c.ns_id == bindparam("b_ns"))
+_NODE_BY_ID = _IN_NAMESPACE.where(nodes.c.node_id == bindparam("b_node"))
+_CHILD = _IN_NAMESPACE.where(
+    nodes.c.parent_id == bindparam("b_parent"), nodes.c.name_key == bindparam("b_key")
+)
+_PLACE = (nodes.c.created_seq, nodes.c.created_position)
+_PAGE = _IN_NAMESPACE.add_columns(*_PLACE).where(nodes.c.kind == "file").order_by(*_PLACE)
+_PAGE_AFTER = _PAGE.where(
+    or_(
+        nodes.c.created_seq > bindparam("b_seq"),
+        and_(nodes.c.created_seq == bindparam("b_seq"), nodes.c.created_position > bindparam("b_position")),
+    )
+)
+_CHILDREN = (
+    _IN_NAMESPACE.add_columns(nodes.c.name_key)
+    .where(nodes.c.parent_id == bindparam("b_parent"), nodes.c.kind == bindparam("b_kind"))
+    .order_by(nodes.c.name_key)
+)
+_CHILDREN_AFTER = _CHILDREN.where(nodes.c.name_key > bindparam("b_key"))
+_FOLDERS = select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
+    nodes.c.ns_id == bindparam("b_ns"),
+    nodes.c.node_id.in_(bindparam("b_ids", expanding=True)),
+    nodes.c.deleted_seq.is_(None),
+)
+
 
 def _version(row: Row[*tuple[Any, ...]]) -> Version:
     return Version(
@@ -50,15 +76,12 @@ class SqlFiles:
         self._connection = connection
 
     def child(self, namespace: NamespaceId, parent: NodeId, key: str) -> Node | None:
-        row = self._connection.execute(
-            _NODE.where(nodes.c.ns_id == namespace, nodes.c.parent_id == parent, nodes.c.name_key == key)
-        ).first()
+        wanted = {"b_ns": namespace, "b_parent": parent, "b_key": key}
+        row = self._connection.execute(_CHILD, wanted).first()
         return _node(row) if row else None
 
     def node(self, namespace: NamespaceId, node: NodeId) -> Node | None:
-        row = self._connection.execute(
-            _NODE.where(nodes.c.ns_id == namespace, nodes.c.node_id == node)
-        ).first()
+        row = self._connection.execute(_NODE_BY_ID, {"b_ns": namespace, "b_node": node}).first()
         return _node(row) if row else None
 
     def namespace_of(self, node: NodeId) -> NamespaceId | None:
@@ -158,27 +181,25 @@ class SqlFiles:
     def page(
         self, namespace: NamespaceId, *, after: Place | None, limit: int
     ) -> Sequence[tuple[Place, Node]]:
-        place = (nodes.c.created_seq, nodes.c.created_position)
-        files = _NODE.add_columns(*place).where(nodes.c.ns_id == namespace, nodes.c.kind == "file")
+        statement: Select[*tuple[Any, ...]] = _PAGE
+        wanted: dict[str, str | int] = {"b_ns": namespace}
         if after is not None:
-            seq, position = place
-            files = files.where(or_(seq > after.seq, and_(seq == after.seq, position > after.position)))
-        rows = self._connection.execute(files.order_by(*place).limit(limit))
+            statement, wanted = _PAGE_AFTER, {**wanted, "b_seq": after.seq, "b_position": after.position}
+        rows = self._connection.execute(statement.limit(limit), wanted)
         return [(Place(row.created_seq, row.created_position), _node(row)) for row in rows]
 
     def children(
         self, namespace: NamespaceId, parent: NodeId, kind: NodeKind, *, after: str | None, limit: int
     ) -> Sequence[tuple[str, Node]]:
-        entries = _NODE.add_columns(nodes.c.name_key).where(
-            nodes.c.ns_id == namespace, nodes.c.parent_id == parent, nodes.c.kind == kind.value
-        )
+        statement, wanted = _CHILDREN, {"b_ns": namespace, "b_parent": parent, "b_kind": kind.value}
         if after is not None:
-            entries = entries.where(nodes.c.name_key > after)
-        rows = self._connection.execute(entries.order_by(nodes.c.name_key).limit(limit))
+            statement, wanted = _CHILDREN_AFTER, {**wanted, "b_key": after}
+        rows = self._connection.execute(statement.limit(limit), wanted)
         return [(row.name_key, _node(row)) for row in rows]
 
     def paths(self, namespace: NamespaceId, some: Sequence[Node]) -> Mapping[NodeId, str]:
-        folders = self._ancestors(namespace, {node.parent for node in some if node.parent})
+        parents = {node.parent for node in some if node.parent is not None}
+        folders = self._ancestors(namespace, parents - {NodeId(namespace)})
         found: dict[NodeId, str] = {}
         root = NodeId(namespace)
         for node in some:
@@ -199,16 +220,12 @@ class SqlFiles:
         while wanted:
             above: set[NodeId] = set()
             for ids in slices(sorted(wanted)):
-                rows = self._connection.execute(
-                    select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
-                        nodes.c.ns_id == namespace, nodes.c.node_id.in_(ids), nodes.c.deleted_seq.is_(None)
-                    )
-                )
+                rows = self._connection.execute(_FOLDERS, {"b_ns": namespace, "b_ids": ids})
                 for row in rows:
                     known[row.node_id] = (row.name, row.parent_id)
                     if row.parent_id is not None:
                         above.add(row.parent_id)
-            wanted = above - known.keys()
+            wanted = above - known.keys() - {NodeId(namespace)}
         return known
 
     def assembly(self, version: VersionId) -> Assembly | None:
