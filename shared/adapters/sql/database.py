@@ -43,6 +43,8 @@ _TRANSIENT_NUMBERS = frozenset(
     {1204, 1205, 1222, 3960, 4060, 4221, 10053, 10054, 10060, 10928, 10929, 40143, 40197, 40501, 40540, 40613}
     | {42108, 42109, 49918, 49919, 49920, 233, 997, 64}
 )
+# Another writer, or a volume that isn't mounted yet.
+_SQLITE_TRANSIENT = ("database is locked", "unable to open database file")
 _TRANSIENT_STATES = ("08001", "08S01", "40001", "HYT00", "HYT01")
 
 
@@ -106,13 +108,15 @@ def _retrying(attempt: Callable[[], T]) -> T:
             return attempt()
         except DBAPIError as error:
             # A key that refuses what a read had allowed means that somebody was faster: deciding again,
-            # on what is there now, gives the right answer.
-            if not (is_transient(error) or (isinstance(error, IntegrityError) and number < TRIES)):
+            # on what is there now, gives the right answer, and there is nothing to wait for.
+            outrun = isinstance(error, IntegrityError)
+            if not (is_transient(error) or (outrun and number < TRIES)):
                 raise
             _log.warning("transaction failed, try %d of %d: %s", number, TRIES, error.orig)
         except PoolTimeoutError as error:
             raise Unavailable("the metadata database is busy") from error
-        time.sleep(random.uniform(0.5, 1) * 0.03 * 2**number)  # noqa: S311 (spreads retries, no secret)
+        if not outrun and number < TRIES:
+            time.sleep(random.uniform(0.5, 1) * 0.03 * 2**number)  # noqa: S311 (spreads retries, no secret)
     raise Unavailable("the metadata database is away or overloaded")
 
 
@@ -121,7 +125,7 @@ def is_transient(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     message = str(error.orig)
-    if isinstance(error, OperationalError) and "database is locked" in message:
+    if isinstance(error, OperationalError) and any(text in message for text in _SQLITE_TRANSIENT):
         return True
     state = str(error.orig.args[0]) if error.orig is not None and error.orig.args else ""
     if state in _TRANSIENT_STATES:
