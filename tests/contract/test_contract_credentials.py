@@ -258,7 +258,7 @@ def test_another_library_can_check_our_tokens_by_the_published_keys() -> None:
 
 
 def test_keys_that_are_too_weak_or_of_another_kind_are_refused() -> None:
-    with pytest.raises(ValueError, match="(?i)pem"):
+    with pytest.raises(ValueError, match=r"(?i)pem"):
         JwtTokens(signing_key="no key", issuer=ISSUER, secret=SECRET)
     with pytest.raises(ValueError, match="key"):
         JwtTokens(signing_key=public_key(), issuer=ISSUER, secret=SECRET)

@@ -40,7 +40,8 @@ def compile_for_sql_server(statement: ClauseElement, columns: list[str] | None =
                 ):
                     raise NotForSqlServer(f"a condition stands in the SELECT list of: {statement}")
     try:
-        return str(statement.compile(dialect=_SQL_SERVER, column_keys=columns))
+        named = {} if columns is None else {"column_keys": columns}
+        return str(statement.compile(dialect=_SQL_SERVER, **named))
     except Exception as error:
         raise NotForSqlServer(f"{statement}: {error}") from error
 
@@ -57,7 +58,9 @@ def watched_engine(url: str, *, threads: int = 8) -> Engine:
             raise NotForSqlServer(f"{len(parameters)} parameters in: {text[:200]}")
         if text in seen or context is None or context.compiled is None:
             return
-        compile_for_sql_server(context.compiled.statement, context.compiled.column_keys)
+        # Statements that make tables have no columns to be set.
+        columns = getattr(context.compiled, "column_keys", None)
+        compile_for_sql_server(context.compiled.statement, columns)
         seen.add(text)
 
     event.listen(engine, "before_cursor_execute", check)
