@@ -105,18 +105,14 @@ def up(tmp_path: Path) -> Iterator[Up]:
 def processes_of(stack: Up) -> list[psutil.Process]:
     """Everything that runs with the folders of this stack on its command line: the stack and all of its parts."""
     marks = (str(stack.root), str(stack.state))
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if process.info["status"] != psutil.STATUS_ZOMBIE and any(
-            mark in word for word in words for mark in marks
-        ):
-            found.append(process)
     # Redis shows its address instead of its arguments.
-    return found + [
+    redis = f"redis-server 127.0.0.1:{stack.ports['REDIS_PORT']}"
+    return [
         process
         for process in psutil.process_iter(["cmdline", "status"])
-        if f":{stack.ports['REDIS_PORT']}" in " ".join(process.info["cmdline"] or [])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+        and (line := " ".join(process.info["cmdline"] or []))
+        and (any(mark in line for mark in marks) or line.rstrip().endswith(redis))
     ]
 
 
@@ -184,9 +180,9 @@ def test_a_part_that_dies_takes_the_rest_down_and_shows_why(up: Up) -> None:
 
 def test_azurite_that_is_killed_is_noticed_too(up: Up) -> None:
     child = up.start()
-    (azurite,) = [
-        each for each in processes_of(up) if any(word.endswith("azurite.js") for word in each.cmdline())
-    ]
+    found = [each for each in processes_of(up) if any(word.endswith("azurite.js") for word in each.cmdline())]
+    assert len(found) == 1, up.log.read_text()
+    (azurite,) = found
     azurite.kill()
     assert child.process.wait(60) == 1
     assert f"Azurite ended by itself with code {-signal.SIGKILL}" in up.log.read_text()
