@@ -24,9 +24,9 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.CheckConstraint(
             "(state = 'STORED' AND referable = 1) OR (state <> 'STORED' AND referable = 0)",
-            name="ck_blobs_referable",
+            name=op.f("ck_blobs_referable"),
         ),
-        sa.CheckConstraint("state IN ('WRITING', 'STORED', 'RETIRING', 'GONE')", name="ck_blobs_state"),
+        sa.CheckConstraint("state IN ('WRITING', 'STORED', 'RETIRING', 'GONE')", name=op.f("ck_blobs_state")),
         sa.PrimaryKeyConstraint("blob_id", name="pk_blobs"),
         sa.UniqueConstraint("blob_id", "referable", name="uq_blobs_blob_id_referable"),
     )
@@ -88,8 +88,8 @@ def upgrade() -> None:
         sa.Column("quota", BIG, nullable=False),
         sa.Column("used", BIG, nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
-        sa.CheckConstraint("kind IN ('personal', 'shared')", name="ck_namespaces_kind"),
-        sa.CheckConstraint("used >= 0", name="ck_namespaces_used"),
+        sa.CheckConstraint("kind IN ('personal', 'shared')", name=op.f("ck_namespaces_kind")),
+        sa.CheckConstraint("used >= 0", name=op.f("ck_namespaces_used")),
         sa.ForeignKeyConstraint(["owner_id"], ["users.user_id"], name="fk_namespaces_owner_id_users"),
         sa.PrimaryKeyConstraint("ns_id", name="pk_namespaces"),
     )
@@ -114,9 +114,9 @@ def upgrade() -> None:
         sa.Column("offset", sa.Integer(), nullable=False),
         sa.Column("stored_size", sa.Integer(), nullable=False),
         sa.Column("condemned_at", UtcTime(), nullable=True),
-        sa.CheckConstraint("codec IN ('none', 'zstd')", name="ck_blocks_codec"),
-        sa.CheckConstraint("blob_referable = 1", name="ck_blocks_blob_referable"),
-        sa.CheckConstraint("size BETWEEN 1 AND 4194304", name="ck_blocks_size"),
+        sa.CheckConstraint("codec IN ('none', 'zstd')", name=op.f("ck_blocks_codec")),
+        sa.CheckConstraint("blob_referable = 1", name=op.f("ck_blocks_blob_referable")),
+        sa.CheckConstraint("size BETWEEN 1 AND 4194304", name=op.f("ck_blocks_size")),
         sa.ForeignKeyConstraint(
             ["blob_id", "blob_referable"],
             ["blobs.blob_id", "blobs.referable"],
@@ -147,7 +147,7 @@ def upgrade() -> None:
         sa.Column("ns_id", ID, nullable=False),
         sa.Column("user_id", ID, nullable=False),
         sa.Column("role", ascii_key(8), nullable=False),
-        sa.CheckConstraint("role IN ('owner', 'editor', 'viewer')", name="ck_members_role"),
+        sa.CheckConstraint("role IN ('owner', 'editor', 'viewer')", name=op.f("ck_members_role")),
         sa.ForeignKeyConstraint(["ns_id"], ["namespaces.ns_id"], name="fk_members_ns_id_namespaces"),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name="fk_members_user_id_users"),
         sa.PrimaryKeyConstraint("ns_id", "user_id", name="pk_members"),
@@ -166,7 +166,7 @@ def upgrade() -> None:
         sa.Column("created_seq", BIG, nullable=False),
         sa.Column("created_position", sa.Integer(), nullable=False),
         sa.Column("deleted_seq", BIG, nullable=True),
-        sa.CheckConstraint("kind IN ('file', 'folder')", name="ck_nodes_kind"),
+        sa.CheckConstraint("kind IN ('file', 'folder')", name=op.f("ck_nodes_kind")),
         sa.ForeignKeyConstraint(
             ["ns_id", "parent_id"], ["nodes.ns_id", "nodes.node_id"], name="fk_nodes_ns_id_nodes"
         ),
@@ -239,7 +239,7 @@ def upgrade() -> None:
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("modified_at", UtcTime(), nullable=False),
         sa.Column("purged_at", UtcTime(), nullable=True),
-        sa.CheckConstraint("size >= 0", name="ck_versions_size"),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_versions_size")),
         sa.ForeignKeyConstraint(["author_id"], ["users.user_id"], name="fk_versions_author_id_users"),
         sa.ForeignKeyConstraint(["device_id"], ["devices.device_id"], name="fk_versions_device_id_devices"),
         sa.ForeignKeyConstraint(
