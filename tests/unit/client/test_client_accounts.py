@@ -49,6 +49,7 @@ def test_a_second_login_is_the_same_device(ann: Command, home: Path) -> None:
 def test_a_login_elsewhere_replaces_the_first(ann: Command, home: Path) -> None:
     with FakeServer().running() as other:
         assert ann("--url", other.url, "ls").code == 3
+        assert other.calls == {}, "tokens are not shown to another server"
         assert ann("--url", other.url, "register", "-u", "ann", "--password-stdin", stdin=PASSWORD).code == 0
         device = stored(home)["device_id"]
         assert ann("--url", other.url, "login", "-u", "ann", "--password-stdin", stdin=PASSWORD).code == 0

@@ -1,6 +1,7 @@
 """zstd where it pays, and frames that lie."""
 
 import os
+import tracemalloc
 
 import pytest
 import zstandard
@@ -47,6 +48,19 @@ def test_a_promising_beginning_is_not_believed() -> None:
 def test_a_frame_that_is_not_the_block_is_refused(frame: bytes) -> None:
     with pytest.raises(Corrupt):
         decode(frame, "zstd", 1000)
+
+
+@pytest.mark.parametrize("states_size", [True, False])
+def test_what_a_frame_asks_for_is_not_allocated(states_size: bool) -> None:
+    frame = zstandard.ZstdCompressor(write_content_size=states_size).compress(bytes(200_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Corrupt):
+            decode(frame, "zstd", 1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_a_frame_that_does_not_state_its_size_is_fine() -> None:

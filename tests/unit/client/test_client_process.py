@@ -177,7 +177,7 @@ def test_memory_stays_bounded_whatever_the_size(start: Start, server: FakeServer
         for _ in range(size // MIB // 2):
             file.write(generator.randbytes(MIB))
             file.write(generator.randbytes(1024) * 1024)
-    for arguments in (("up", "big", "/big",), ("down", "/big", "copy",)):
+    for arguments in (("up", "big", "/big"), ("down", "/big", "copy")):
         process = start(*arguments)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
