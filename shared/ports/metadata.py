@@ -18,7 +18,9 @@ from typing import Protocol, TypeVar
 from shared.ports.tables_accounts import Accounts
 from shared.ports.tables_blocks import Blocks
 from shared.ports.tables_files import Files
+from shared.ports.tables_jobs import Jobs
 from shared.ports.tables_namespaces import Namespaces, Replies
+from shared.ports.tables_staging import Staging
 
 T = TypeVar("T")
 
@@ -38,6 +40,12 @@ class Transaction(Protocol):
 
     @property
     def replies(self) -> Replies: ...
+
+    @property
+    def staging(self) -> Staging: ...
+
+    @property
+    def jobs(self) -> Jobs: ...
 
 
 class Metadata(Protocol):

@@ -26,7 +26,9 @@ from shared.adapters.sql.accounts import SqlAccounts
 from shared.adapters.sql.blocks import SqlBlocks
 from shared.adapters.sql.files import SqlFiles
 from shared.adapters.sql.group_commit import GroupCommit
+from shared.adapters.sql.jobs import SqlJobs
 from shared.adapters.sql.namespaces import SqlNamespaces, SqlReplies
+from shared.adapters.sql.staging import SqlStaging
 from shared.domain.errors import Unavailable
 from shared.ports.metadata import Transaction
 
@@ -57,6 +59,8 @@ class SqlTransaction:
         self.blocks = SqlBlocks(connection)
         self.files = SqlFiles(connection)
         self.replies = SqlReplies(connection)
+        self.staging = SqlStaging(connection)
+        self.jobs = SqlJobs(connection)
 
 
 class SqlMetadata:

@@ -224,6 +224,24 @@ version_blocks = Table(
     Index(None, "ns_id", "block_key"),
 )
 
+staging = Table(
+    "staging",
+    metadata,
+    Column("staging_id", ID, primary_key=True),
+    Column("ns_id", ID, ForeignKey("namespaces.ns_id"), nullable=False),
+    Column("user_id", ID, ForeignKey("users.user_id"), nullable=False),
+    Column("sha256", SHA256, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("state", ascii_key(8), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    CheckConstraint("size BETWEEN 1 AND 4194304", name="size"),
+    CheckConstraint("state IN ('GRANTED', 'ADMITTED', 'REFUSED', 'EXPIRED')", name="state"),
+    # Covers the sum of what a user has reserved.
+    Index(None, "user_id", "state", "size"),
+    Index(None, "state", "created_at", "staging_id"),
+)
+
 leases = Table(
     "leases",
     metadata,
@@ -268,4 +286,14 @@ assemblies = Table(
     Column("version_id", ID, ForeignKey("versions.version_id"), primary_key=True),
     Column("blob_id", ID, ForeignKey("blobs.blob_id"), nullable=False, index=True),
     Column("expires_at", UtcTime, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job", ascii_key(32), primary_key=True),
+    Column("fence", BIG, nullable=False),
+    Column("lease_until", UtcTime, nullable=False),
+    Column("cursor", ascii_key(128)),
+    Column("last_success_at", UtcTime),
 )
