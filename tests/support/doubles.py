@@ -31,15 +31,19 @@ class CountedIds:
 
 
 class PlainPasswords:
-    """Hashes by turning around, at no cost; `work` counts what would have been costly."""
+    """Hashes at no cost; `work` counts what would have been costly."""
 
     def __init__(self) -> None:
         self.work: list[str] = []
 
     async def hash(self, password: str) -> str:
         self.work.append("hash")
-        return password[::-1]
+        return _digest(password)
 
     async def matches(self, password: str, encoded: str | None) -> bool:
         self.work.append("matches")
-        return encoded is not None and encoded == password[::-1]
+        return encoded is not None and encoded == _digest(password)
+
+
+def _digest(password: str) -> str:
+    return hashlib.sha256(password.encode(errors="surrogatepass")).hexdigest()
