@@ -66,9 +66,13 @@ class _Watched:
 
 
 class _WatchedTransaction:
+    """A transaction, each of whose groups of tables is watched."""
+
     def __init__(self, tx: Transaction, hook: Hook) -> None:
-        for name in ("accounts", "namespaces", "blocks", "files", "replies"):
-            setattr(self, name, _Watched(getattr(tx, name), name, hook, tx))
+        self._tx, self._hook = tx, hook
+
+    def __getattr__(self, group: str) -> _Watched:
+        return _Watched(getattr(self._tx, group), group, self._hook, self._tx)
 
 
 class WatchedMetadata:
