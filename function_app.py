@@ -4,7 +4,16 @@ import os
 
 import azure.functions as func
 
-from functions import http_auth, http_blocks, http_files, http_transfers, http_unmatched
+from functions import (
+    blob_staged,
+    http_auth,
+    http_blocks,
+    http_files,
+    http_health,
+    http_transfers,
+    http_unmatched,
+    timer_upkeep,
+)
 from functions._routes import RouteTable
 from shared.config import load
 from shared.container import build
@@ -20,6 +29,10 @@ if "api" in application.settings.roles:
 if "blocks" in application.settings.roles:
     app.register_functions(http_blocks.routes(application, _served))
     app.register_functions(http_transfers.routes(application, _served))
+if "workers" in application.settings.roles:
+    app.register_functions(blob_staged.routes(application))
+    app.register_functions(timer_upkeep.routes(application))
+app.register_functions(http_health.routes(application, _served))
 app.register_functions(http_unmatched.routes(_served))
 
 

@@ -51,6 +51,7 @@ STATUS: Mapping[type[errors.StrataError], int] = {
     errors.UnsupportedMedia: 415,
     errors.UnsatisfiableRange: 416,
     errors.Unacceptable: 422,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
     errors.QuotaExceeded: 507,
 }
@@ -103,7 +104,7 @@ def problem(error: errors.StrataError, request_id: str) -> func.HttpResponse:
             response.headers["WWW-Authenticate"] = 'Bearer realm="strata"'
         case MethodNotAllowed(allowed=allowed):
             response.headers["Allow"] = allowed
-        case errors.Unavailable(retry_after=seconds):
+        case errors.Unavailable(retry_after=seconds) | errors.TooManyRequests(retry_after=seconds):
             response.headers["Retry-After"] = str(seconds)
         case errors.UnsatisfiableRange(size=size):
             response.headers["Content-Range"] = f"bytes */{size}"

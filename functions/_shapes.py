@@ -15,6 +15,7 @@ from shared.usecases.list_files import Entry
 Text = Annotated[str, Meta(max_length=4096)]
 Label = Annotated[str, Meta(max_length=100)]
 MAX_HASHES = 1000
+MAX_GRANTS = 100
 
 
 class Credentials(msgspec.Struct):
@@ -46,6 +47,12 @@ class Hashes(msgspec.Struct):
 class Block(msgspec.Struct):
     sha256: str
     size: Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]
+
+
+class Wanted(msgspec.Struct):
+    """Blocks that the client wants to put into storage itself."""
+
+    blocks: list[Block]
 
 
 class Commit(msgspec.Struct):

@@ -4,9 +4,9 @@ import azure.functions as func
 
 from functions._http import answer, body_of, caller_of, json_of, namespace_of
 from functions._routes import RouteTable
-from functions._shapes import MAX_HASHES, Hashes
+from functions._shapes import MAX_GRANTS, MAX_HASHES, Hashes, Wanted
 from shared.container import Application
-from shared.domain.blocks import BLOCK_SIZE, parse_sha256
+from shared.domain.blocks import BLOCK_SIZE, BlockRef, parse_sha256
 from shared.domain.codecs import Codec
 from shared.domain.errors import TooLarge, UnsupportedMedia
 
@@ -42,5 +42,28 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             raise TooLarge(f"ask for at most {MAX_HASHES} hashes at once", limit=MAX_HASHES)
         hashes = [parse_sha256(text) for text in wanted.hashes]
         return answer({"missing": await app.check_blocks(caller, namespace_of(req), hashes)})
+
+    @served.route(bp, "api/blocks/grants", "POST")
+    async def grant_blocks(req: func.HttpRequest) -> func.HttpResponse:
+        caller, wanted = caller_of(req, app), json_of(req, Wanted)
+        if len(wanted.blocks) > MAX_GRANTS:
+            raise TooLarge(f"ask for at most {MAX_GRANTS} blocks at once", limit=MAX_GRANTS)
+        blocks = [BlockRef(parse_sha256(block.sha256), block.size) for block in wanted.blocks]
+        granted = await app.grant_blocks(caller, namespace_of(req), blocks)
+        return answer(
+            {
+                "grants": [
+                    {
+                        "sha256": grant.block.sha256,
+                        "size": grant.block.size,
+                        "url": grant.url,
+                        "method": "PUT",
+                        "headers": {"x-ms-blob-type": "BlockBlob"},
+                        "expires_at": grant.expires_at.isoformat(),
+                    }
+                    for grant in granted
+                ]
+            }
+        )
 
     return bp

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -48,6 +48,9 @@ class Settings:
     blob_account_url: Address | None = None
     """For Azure, where the application signs in by its identity."""
 
+    cors_origins: str = ""
+    """Where pages come from that may speak to the store, by comma; by default, public_url."""
+
     azure_client_id: str | None = None
     """The user-assigned identity to sign in with, for blobs and for the database."""
 
@@ -77,6 +80,19 @@ class Settings:
     read_grant_minutes: Count = 60
     """How long the addresses in a manifest, and a file_url, can be used."""
 
+    upload_grant_minutes: Count = 15
+    """How long the addresses of blocks/grants take a block."""
+
+    blob_trigger_source: Literal["EventGrid", "LogsAndContainerScan"] = "LogsAndContainerScan"
+    """How the host hears of staged blocks: Event Grid in Azure, looking by itself on one machine."""
+
+    blob_trigger_connection: str = "BLOB_CONNECTION_STRING"
+    """The app setting, or the prefix of app settings, that the blob trigger's connection is in."""
+
+    sweep_staging_schedule: str = "0 */5 * * * *"
+    """NCRONTAB, in UTC, as all schedules."""
+
+    expire_tokens_schedule: str = "0 30 3 * * *"
     lease_hours: Count = 24
     """How long an uploaded block waits for its commit."""
 
@@ -103,6 +119,10 @@ class Settings:
         end = "-----END PUBLIC KEY-----"
         parts = self.token_previous_keys.replace("\\n", "\n").split(end)[:-1]
         return tuple(part.strip() + "\n" + end for part in parts)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(origin.strip() for origin in (self.cors_origins or self.public_url).split(","))
 
     @property
     def read_grant(self) -> timedelta:

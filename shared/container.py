@@ -16,14 +16,20 @@ from shared.ports.credentials import Tokens
 from shared.ports.metadata import Metadata
 from shared.ports.system import Clock, Ids
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
+from shared.usecases.admit_staged_block import AdmitStagedBlock
+from shared.usecases.check_health import CheckHealth
 from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
+from shared.usecases.expire_tokens import ExpireTokens
 from shared.usecases.get_file import GetFile, GetManifest
+from shared.usecases.grant_blocks import GrantBlocks
+from shared.usecases.leased_job import LeasedJob
 from shared.usecases.list_files import ListFiles
 from shared.usecases.read_content import ReadContent
 from shared.usecases.reconcile_blobs import ReconcileBlobs
 from shared.usecases.sign_in import Lifetimes, Register, SignIn
+from shared.usecases.sweep_staging import SweepStaging
 from shared.usecases.upload_file import UploadFile
 
 
@@ -51,6 +57,11 @@ class Application:
     delete_file: DeleteFile
     download_grants: DownloadGrants
     reconcile_blobs: ReconcileBlobs
+    grant_blocks: GrantBlocks
+    admit_staged_block: AdmitStagedBlock
+    sweep_staging: SweepStaging
+    expire_tokens: ExpireTokens
+    check_health: CheckHealth
 
     async def close(self) -> None:
         """Release threads and connections. A host that just ends its process may leave it out."""
@@ -89,6 +100,8 @@ def build(settings: Settings) -> Application:
         refresh=timedelta(days=settings.refresh_token_days),
     )
     admit_block = AdmitBlock(metadata, store, clock, ids, lease)
+    admit_staged_block = AdmitStagedBlock(metadata, store, admit_block)
+    jobs = LeasedJob(metadata, clock)
     check_blocks = CheckBlocks(metadata, clock, lease)
     commit_file = CommitFile(metadata, clock, ids, settings.max_file_bytes, remember)
     return Application(
@@ -114,4 +127,11 @@ def build(settings: Settings) -> Application:
         delete_file=DeleteFile(metadata, clock, remember),
         download_grants=DownloadGrants(seals, clock, settings.read_grant),
         reconcile_blobs=ReconcileBlobs(metadata, store, clock),
+        grant_blocks=GrantBlocks(
+            metadata, store, clock, ids, timedelta(minutes=settings.upload_grant_minutes)
+        ),
+        admit_staged_block=admit_staged_block,
+        sweep_staging=SweepStaging(metadata, store, clock, jobs, admit_staged_block),
+        expire_tokens=ExpireTokens(metadata, clock, jobs),
+        check_health=CheckHealth(metadata, store),
     )

@@ -5,27 +5,36 @@ connection string (Azurite, or an account that has keys) it signs with the accou
 """
 
 import base64
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
+    ResourceModifiedError,
     ResourceNotFoundError,
 )
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import DefaultAzureCredential
-from azure.storage.blob import BlobBlock, BlobSasPermissions, UserDelegationKey, generate_blob_sas
+from azure.storage.blob import (
+    BlobBlock,
+    BlobSasPermissions,
+    BlobType,
+    CorsRule,
+    UserDelegationKey,
+    generate_blob_sas,
+)
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
-from shared.ports.block_store import BlobExists, BlobMissing, Container, Disposition
+from shared.ports.block_store import Arrived, BlobChanged, BlobExists, BlobMissing, Container, Disposition
 from shared.ports.system import Clock
 
 _ASSEMBLE_PART = 8 * 1024 * 1024
@@ -56,7 +65,16 @@ class AzureBlockStore:
         self._credential: DefaultAzureCredential | None = None
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, origins: Sequence[str] = ()) -> None:
+        rule = CorsRule(
+            list(origins),
+            ["GET", "HEAD", "OPTIONS", "PUT"],
+            allowed_headers=["*"],
+            exposed_headers=["etag", "content-length", "content-range"],
+            max_age_in_seconds=3600,
+        )
+        with _translated():
+            await self._client().set_service_properties(cors=[rule] if origins else [])
         for container in Container:
             with _translated():
                 try:
@@ -117,22 +135,50 @@ class AzureBlockStore:
         expires_at: datetime,
         disposition: Disposition | None = None,
     ) -> str:
+        more: dict[str, Any] = {}
+        if disposition is not None:
+            more["content_disposition"] = disposition.content_disposition
+            more["content_type"] = disposition.content_type
+        return await self._url(container, blob, BlobSasPermissions(read=True), expires_at, more)
+
+    async def put_url(self, blob: BlobId, *, expires_at: datetime) -> str:
+        # Create without write: the name can be filled, and what is there can't be replaced.
+        return await self._url(Container.STAGING, blob, BlobSasPermissions(create=True), expires_at, {})
+
+    async def arrived(self, blob: BlobId) -> Arrived:
+        with _translated():
+            found = await self._blob(Container.STAGING, blob).get_blob_properties()
+        return Arrived(int(found.size), str(found.etag), found.blob_type == BlobType.BLOCKBLOB)
+
+    async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
+        with _translated():
+            stream = await self._blob(Container.STAGING, blob).download_blob(
+                0, arrived.size, etag=arrived.etag, match_condition=MatchConditions.IfNotModified
+            )
+            return bytes(await stream.readall())
+
+    async def _url(
+        self,
+        container: Container,
+        blob: BlobId,
+        permission: BlobSasPermissions,
+        expires_at: datetime,
+        more: Mapping[str, Any],
+    ) -> str:
         client = self._blob(container, blob)
         signed_by: dict[str, Any]
         if self._connection_string is not None:
             signed_by = {"account_key": client.credential.account_key}
         else:
             signed_by = {"user_delegation_key": await self._delegation_key(expires_at), "protocol": "https"}
-        if disposition is not None:
-            signed_by["content_disposition"] = disposition.content_disposition
-            signed_by["content_type"] = disposition.content_type
         grant = generate_blob_sas(
             str(client.account_name),
             container.value,
             blob,
-            permission=BlobSasPermissions(read=True),
+            permission=permission,
             expiry=expires_at,
             **signed_by,
+            **more,
         )
         return f"{client.url}?{grant}"
 
@@ -197,6 +243,8 @@ def _translated() -> Iterator[None]:
         raise BlobExists from error
     except ResourceNotFoundError as error:
         raise BlobMissing from error
+    except ResourceModifiedError as error:
+        raise BlobChanged from error
     except ClientAuthenticationError as error:
         raise Unavailable("the block store refuses this application's identity", retry_after=30) from error
     except HttpResponseError as error:

@@ -21,6 +21,7 @@
     ├── TooLarge                  more bytes or items than a limit allows
     ├── UnsupportedMedia          a content type or encoding that isn't understood
     ├── UnsatisfiableRange        a byte range outside of the file
+    ├── TooManyRequests           more than a fair share at once
     ├── QuotaExceeded             the owner of the namespace has no room left
     └── Unavailable               a part that is needed is away; the same call may work later
         ├── Busy                  more work is waiting than can be done in time
@@ -187,6 +188,17 @@ class UnsatisfiableRange(StrataError):
 
     def members(self) -> Mapping[str, Any]:
         return {"size": self.size}
+
+
+class TooManyRequests(StrataError):
+    """`retry_after` is in seconds."""
+
+    code = "too_many_requests"
+    title = "Too many requests"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class QuotaExceeded(StrataError):

@@ -4,7 +4,7 @@ A blob's name is a fresh random id, never a hash: a name that is used once can't
 deleting it can't hit bytes that came later. Stores know nothing of blocks, files or users.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,7 @@ class Container(StrEnum):
     """The rooms of the store."""
 
     BLOCKS = "blocks"
+    STAGING = "staging"
     ASSEMBLED = "assembled"
 
 
@@ -26,6 +27,22 @@ class BlobExists(Exception):
 
 class BlobMissing(Exception):
     """No blob of this name is there, or it has fewer bytes than asked for."""
+
+
+class BlobChanged(Exception):
+    """The blob is not the one whose ETag was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What a client put into the staging container, before anybody has read it; `size` in bytes.
+
+    `plain_kind` says that it is a block blob: append and page blobs have no business there.
+    """
+
+    size: int
+    etag: str
+    plain_kind: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +56,8 @@ class Disposition:
 class BlockStore(Protocol):
     """Every call may raise Unavailable when the store is away; then nothing half done is visible."""
 
-    async def prepare(self) -> None:
-        """Make the containers where they are missing. May be repeated."""
+    async def prepare(self, *, origins: Sequence[str] = ()) -> None:
+        """Make the containers where they are missing, and let pages of these origins put and get. May be repeated."""
         ...
 
     async def put(self, blob: BlobId, stored: bytes) -> str:
@@ -71,6 +88,18 @@ class BlockStore(Protocol):
         disposition: Disposition | None = None,
     ) -> str:
         """An address that gives anybody who has it the right to read this one blob until `expires_at`."""
+        ...
+
+    async def put_url(self, blob: BlobId, *, expires_at: datetime) -> str:
+        """An address that lets anybody who has it create this one blob in STAGING, once, until `expires_at`."""
+        ...
+
+    async def arrived(self, blob: BlobId) -> Arrived:
+        """What is under this name in STAGING, without reading it; raises BlobMissing."""
+        ...
+
+    async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
+        """The bytes of exactly what `arrived` tells; raises BlobChanged, BlobMissing."""
         ...
 
     async def exists(self, container: Container, blob: BlobId) -> bool: ...

@@ -11,6 +11,7 @@ have are stored again, so that nobody learns from an answer what others have.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from shared.ports.block_store import BlobExists, BlockStore, Container
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock, Ids
 from shared.ports.tables_blocks import Placement
-from shared.usecases.authority import Member, reader, writer
+from shared.usecases.authority import Uploader, reader, writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,26 @@ class AdmitBlock:
         Raises TooLarge over 4 MiB of plain bytes, Unacceptable for none, HashMismatch when they are not
         `stated`, Malformed for a broken stream, QuotaExceeded, Unavailable, and what `writer` raises.
         """
+        return await self.admit(
+            lambda tx: writer(tx, caller, namespace), body, codec=codec, stated=stated, reserved=False
+        )
+
+    async def admit(
+        self,
+        authorize: Callable[[Transaction], Uploader],
+        body: bytes,
+        *,
+        codec: Codec,
+        stated: Sha256 | None,
+        reserved: bool,
+    ) -> BlockRef:
+        """Admit a block for whom `authorize` names, asked in each transaction.
+
+        `reserved` says that quota was set aside for it when its upload was granted. Raises as the call does.
+        """
         block = await asyncio.to_thread(_examine, body, codec, stated)
         blob = BlobId(self.ids.new())
-        if await self.metadata.write(lambda tx: self._begin(tx, caller, namespace, block, blob)):
+        if await self.metadata.write(lambda tx: self._begin(tx, authorize(tx), block, blob, reserved)):
             return block.ref
         try:
             etag = await self.store.put(blob, block.stored)
@@ -67,49 +85,51 @@ class AdmitBlock:
             # A lost answer made the SDK write twice. The name is given up, as after any failed write.
             raise Unavailable("the block store's answer was lost; please send the block again") from error
         key = BlockKey(self.ids.new())
-        await self.metadata.write(lambda tx: self._finish(tx, caller, namespace, block, blob, etag, key))
+        await self.metadata.write(lambda tx: self._finish(tx, authorize(tx), block, blob, etag, key))
         return block.ref
 
     def _begin(
-        self, tx: Transaction, caller: Caller, namespace: NamespaceId | None, block: _Block, blob: BlobId
+        self, tx: Transaction, uploader: Uploader, block: _Block, blob: BlobId, reserved: bool
     ) -> bool:
         """Whether the namespace has the block, and nothing is to be written."""
-        member = writer(tx, caller, namespace)
-        key = tx.blocks.good_copy(member.namespace, block.ref.sha256)
+        key = tx.blocks.good_copy(uploader.namespace, block.ref.sha256)
         if key is not None:
             tx.blocks.keep([key])
-            self._lease(tx, member, key, block.ref.size)
+            self._lease(tx, uploader, key, block.ref.size)
             return True
-        usage = tx.namespaces.usage(member.namespace)
-        if usage.used + tx.blocks.leased_bytes(member.user_id) + block.ref.size > usage.quota:
-            raise QuotaExceeded(
-                "what you have uploaded and not yet committed would pass the quota",
-                quota=usage.quota,
-                used=usage.used,
-            )
+        if not reserved:
+            check_room(tx, uploader, block.ref.size)
         tx.blocks.start_blob(blob, Container.BLOCKS, len(block.stored), now=self.clock.now())
         return False
 
     def _finish(
-        self,
-        tx: Transaction,
-        caller: Caller,
-        namespace: NamespaceId | None,
-        block: _Block,
-        blob: BlobId,
-        etag: str,
-        key: BlockKey,
+        self, tx: Transaction, uploader: Uploader, block: _Block, blob: BlobId, etag: str, key: BlockKey
     ) -> None:
-        member = writer(tx, caller, namespace)
         if not tx.blocks.finish_blob(blob, etag):
             raise Unavailable("the upload took too long; please send the block again")
         place = Placement(blob, 0, len(block.stored), block.codec)
-        placed = tx.blocks.place_block(member.namespace, key, block.ref, place)
-        self._lease(tx, member, placed, block.ref.size)
+        placed = tx.blocks.place_block(uploader.namespace, key, block.ref, place)
+        self._lease(tx, uploader, placed, block.ref.size)
 
-    def _lease(self, tx: Transaction, member: Member, key: BlockKey, size: int) -> None:
+    def _lease(self, tx: Transaction, uploader: Uploader, key: BlockKey, size: int) -> None:
         until = self.clock.now() + self.lease
-        tx.blocks.lease(member.namespace, key, size, member.user_id, expires_at=until)
+        tx.blocks.lease(uploader.namespace, key, size, uploader.user_id, expires_at=until)
+
+
+def check_room(tx: Transaction, uploader: Uploader, size: int) -> None:
+    """Raise QuotaExceeded unless `size` more bytes fit beside what is stored, uploaded and granted.
+
+    Whoever uploads without ever committing is stopped here.
+    """
+    usage = tx.namespaces.usage(uploader.namespace)
+    pending = tx.blocks.leased_bytes(uploader.user_id) + tx.staging.outstanding(uploader.user_id).bytes
+    if usage.used + pending + size > usage.quota:
+        raise QuotaExceeded(
+            f"{size} more bytes don't fit: {usage.used} of {usage.quota} bytes are used, "
+            f"and {pending} are uploaded and wait for their commit",
+            quota=usage.quota,
+            used=usage.used,
+        )
 
 
 @dataclass(frozen=True)

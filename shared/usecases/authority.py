@@ -13,12 +13,18 @@ from shared.ports.metadata import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A caller with the right that was asked for, in a namespace."""
+class Uploader:
+    """A user with the right to write in a namespace."""
 
     user_id: UserId
-    device_id: DeviceId
     namespace: NamespaceId
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Uploader):
+    """A caller on a device with the right that was asked for, in a namespace."""
+
+    device_id: DeviceId
 
 
 def reader(tx: Transaction, caller: Caller, namespace: NamespaceId | None) -> Member:
@@ -36,6 +42,16 @@ def writer(tx: Transaction, caller: Caller, namespace: NamespaceId | None) -> Me
     if namespace is not None:
         tx.namespaces.lock(namespace)
     return _member(tx, caller, namespace, write=True)
+
+
+def still_writer(tx: Transaction, user: UserId, namespace: NamespaceId) -> Uploader:
+    """A user who was a writer when a grant was made, if they still are; raises NotFound or Forbidden.
+
+    The namespace is locked, as by `writer`.
+    """
+    tx.namespaces.lock(namespace)
+    _check_role(tx, user, namespace, write=True)
+    return Uploader(user, namespace)
 
 
 def namespace_of_file(tx: Transaction, file: NodeId) -> NamespaceId:
@@ -73,9 +89,15 @@ def _member(tx: Transaction, caller: Caller, namespace: NamespaceId | None, *, w
     _check_current(tx, caller)
     if namespace is None:
         namespace = tx.namespaces.personal_of(caller.user_id)
-    role = tx.namespaces.role(namespace, caller.user_id) if namespace else None
-    if namespace is None or role is None:
+    if namespace is None:
+        raise NotFound("there is no such namespace")
+    _check_role(tx, caller.user_id, namespace, write=write)
+    return Member(caller.user_id, namespace, caller.device_id)
+
+
+def _check_role(tx: Transaction, user: UserId, namespace: NamespaceId, *, write: bool) -> None:
+    role = tx.namespaces.role(namespace, user)
+    if role is None:
         raise NotFound("there is no such namespace")
     if write and not role.may_write:
         raise Forbidden("your role in this namespace only allows reading")
-    return Member(caller.user_id, caller.device_id, namespace)

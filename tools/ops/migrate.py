@@ -23,7 +23,7 @@ async def migrate(application: Application) -> int:
     )
     revision = await asyncio.to_thread(upgrade, engine)
     engine.dispose()
-    await application.store.prepare()
+    await application.store.prepare(origins=settings.origins)
     print(f"the database is at revision {revision}, the containers are there")
     return 0
 

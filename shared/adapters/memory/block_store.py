@@ -1,10 +1,11 @@
 """A block store in memory, as strict as the real one: for tests that need no network."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
+from shared.domain.blocks import hash_of
 from shared.domain.ids import BlobId
-from shared.ports.block_store import BlobExists, BlobMissing, Container, Disposition
+from shared.ports.block_store import Arrived, BlobChanged, BlobExists, BlobMissing, Container, Disposition
 
 
 class MemoryBlockStore:
@@ -13,7 +14,7 @@ class MemoryBlockStore:
     def __init__(self) -> None:
         self.blobs: dict[tuple[Container, BlobId], bytes] = {}
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, origins: Sequence[str] = ()) -> None:
         return None
 
     async def put(self, blob: BlobId, stored: bytes) -> str:
@@ -43,6 +44,25 @@ class MemoryBlockStore:
     ) -> str:
         return f"memory://{container}/{blob}?until={int(expires_at.timestamp())}"
 
+    async def put_url(self, blob: BlobId, *, expires_at: datetime) -> str:
+        return f"memory://{Container.STAGING}/{blob}?until={int(expires_at.timestamp())}"
+
+    async def arrived(self, blob: BlobId) -> Arrived:
+        content = self._staged(blob)
+        return Arrived(len(content), _tag(content), plain_kind=True)
+
+    async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
+        content = self._staged(blob)
+        if _tag(content) != arrived.etag:
+            raise BlobChanged(blob)
+        return content
+
+    def _staged(self, blob: BlobId) -> bytes:
+        content = self.blobs.get((Container.STAGING, blob))
+        if content is None:
+            raise BlobMissing(blob)
+        return content
+
     async def exists(self, container: Container, blob: BlobId) -> bool:
         return (container, blob) in self.blobs
 
@@ -58,3 +78,7 @@ class MemoryBlockStore:
         if (container, blob) in self.blobs:
             raise BlobExists(blob)
         self.blobs[container, blob] = bytes(content)
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hash_of(content)}"'

@@ -31,8 +31,10 @@ def upgrade() -> None:
         sa.Column("state", ascii_key(8), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("expires_at", UtcTime(), nullable=False),
-        sa.CheckConstraint("state IN ('GRANTED', 'ADMITTED', 'REFUSED', 'EXPIRED')", name="ck_staging_state"),
-        sa.CheckConstraint("size BETWEEN 1 AND 4194304", name="ck_staging_size"),
+        sa.CheckConstraint(
+            "state IN ('GRANTED', 'ADMITTED', 'REFUSED', 'EXPIRED')", name=op.f("ck_staging_state")
+        ),
+        sa.CheckConstraint("size BETWEEN 1 AND 4194304", name=op.f("ck_staging_size")),
         sa.ForeignKeyConstraint(["ns_id"], ["namespaces.ns_id"], name="fk_staging_ns_id_namespaces"),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name="fk_staging_user_id_users"),
         sa.PrimaryKeyConstraint("staging_id", name="pk_staging"),
