@@ -36,8 +36,8 @@ class Settings:
     public_url: Address = "http://127.0.0.1:7071"
     """Where clients reach the application: the issuer of its tokens and the start of every file_url."""
 
-    metadata_db_url: str = "sqlite:///.local/data/metadata.db"
-    """An SQLAlchemy URL: sqlite:///path, or mssql+pyodbc://server/database?driver=…"""
+    metadata_db_url: str = field(default="sqlite:///.local/data/metadata.db", repr=False)
+    """An SQLAlchemy URL: sqlite:///path, or mssql+pyodbc://server/database?driver=…; it may hold a password."""
 
     db_threads: Count = 8
     """Transactions that run at once in one process."""
@@ -133,39 +133,46 @@ def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; raises SettingsError that names every mistake."""
     hints = get_type_hints(Settings, include_extras=True)
     values: dict[str, Any] = {}
-    mistakes: list[str] = []
+    mistakes: dict[str, str] = {}
     for each in fields(Settings):
         name = each.name.upper()
         raw = environment.get(name, "").strip()
         if not raw:
             if each.default is MISSING:
-                mistakes.append(f"{name} is not set")
+                mistakes[name] = f"{name} is not set"
+                values[each.name] = ""
             continue
         try:
             values[each.name] = msgspec.convert(raw, hints[each.name], strict=False)
         except msgspec.ValidationError as error:
-            mistakes.append(f"{name}: {error}")
-    if not mistakes:
-        settings = Settings(**values)
-        mistakes = list(_contradictions(settings))
-        if not mistakes:
-            return settings
-    raise SettingsError("the settings can't be used:\n  " + "\n  ".join(mistakes))
+            mistakes[name] = f"{name}: {error}"
+            if each.default is MISSING:
+                values[each.name] = ""
+    settings = Settings(**values)
+    for names, contradiction in _contradictions(settings):
+        # What could not be read was reported, and stands there by its default now.
+        if mistakes.keys().isdisjoint(names):
+            mistakes[names[0]] = contradiction
+    if mistakes:
+        raise SettingsError("the settings can't be used:\n  " + "\n  ".join(mistakes.values()))
+    return settings
 
 
-def _contradictions(settings: Settings) -> list[str]:
-    found: list[str] = []
+def _contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
+    """What readable settings get wrong: the names of those involved, and what to do."""
+    found: list[tuple[tuple[str, ...], str]] = []
     if not settings.roles or settings.roles - ROLES:
-        found.append(f"APP_ROLES: must be some of {', '.join(sorted(ROLES))}")
+        found.append((("APP_ROLES",), f"APP_ROLES: must be some of {', '.join(sorted(ROLES))}"))
     if (settings.blob_connection_string is None) == (settings.blob_account_url is None):
-        found.append("set either BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL")
+        names = ("BLOB_CONNECTION_STRING", "BLOB_ACCOUNT_URL")
+        found.append((names, "set either BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL"))
     try:
         if len(settings.secret) < 32:
-            found.append("STRATA_SECRET: must hold at least 32 bytes")
+            found.append((("STRATA_SECRET",), "STRATA_SECRET: must hold at least 32 bytes"))
     except ValueError:
-        found.append("STRATA_SECRET: is not URL-safe base64")
+        found.append((("STRATA_SECRET",), "STRATA_SECRET: is not URL-safe base64"))
     if "PRIVATE KEY" not in settings.signing_key:
-        found.append("TOKEN_SIGNING_KEY: is not a PEM private key")
+        found.append((("TOKEN_SIGNING_KEY",), "TOKEN_SIGNING_KEY: is not a PEM private key"))
     return found
 
 
