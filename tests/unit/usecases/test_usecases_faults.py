@@ -17,7 +17,7 @@ from tests.support.invariants import check_invariants
 from tests.support.samples import noise
 from tests.support.world import World
 
-CONTENT = noise("two blocks and a bit", 2_500_000)
+CONTENT = noise("f", 1_200_000)
 SMALL = [noise(word, 600) for word in ("one", "two")]
 
 
