@@ -196,4 +196,4 @@ async def test_a_store_without_containers_is_not_taken_for_an_empty_one(tmp_path
 def test_exactly_one_way_to_sign_in() -> None:
     for given in ({}, {"connection_string": "a", "account_url": "b"}):
         with pytest.raises(ValueError, match="connection string or an account"):
-            AzureBlockStore(clock=SystemClock(), **given)  # type: ignore[arg-type] # the mistake is the point
+            AzureBlockStore(clock=SystemClock(), **given)
