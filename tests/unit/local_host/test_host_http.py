@@ -359,7 +359,7 @@ async def test_unknown_paths_methods_and_disabled_functions_are_bare_404s(
         assert await served.get("/off") == (404, "")
         async with served.client.delete("/x") as answer:
             assert (answer.status, await answer.read()) == (404, b"")
-        assert await served.get("/admin/functions") == (404, "")
+        assert await served.get("/admin/host/keys") == (404, "")
         assert await served.get("/runtime/webhooks/x") == (404, "")
 
 

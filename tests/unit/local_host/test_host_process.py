@@ -35,8 +35,8 @@ def stuck(req):
     open("MARK", "w").close()
     threading.Event().wait()
 
-@app.timer_trigger(schedule="0 0 * * * *", arg_name="timer")
-def hourly(timer): ...
+@app.queue_trigger(arg_name="message", queue_name="letters", connection="")
+def postman(message): ...
 
 async def close():
     print("closed in good order", flush=True)
@@ -147,7 +147,7 @@ def test_settings_of_the_file_keys_and_logs(app: Path, host: Callable[..., tuple
     child, port = host()
     assert get(port, "/hello?code=secret") == (200, b"from the file")
     lines = [json.loads(line) for line in child.log.read_text().splitlines()]
-    assert any("no timerTrigger yet: hourly" in line["message"] for line in lines)
+    assert any("no queueTrigger yet: postman" in line["message"] for line in lines)
     (done,) = [line for line in lines if line.get("function") == "hello"]
     assert (done["status"], done["route"], done["method"]) == (200, "/hello", "GET")
     assert "secret" not in child.log.read_text()

@@ -9,9 +9,10 @@ Source of names and defaults: Microsoft's "host.json reference for Azure Functio
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.local.host.errors import HostError
@@ -41,11 +42,28 @@ class HttpSettings:
     max_outstanding: int | None = None
 
 
+def _default_parallel_blobs() -> int:
+    return 8 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSettings:
+    """`extensions.blobs`: how many blobs run at once over all functions, and how often one is tried.
+
+    Names and defaults are those of `BlobsOptions`. `extensions.queues.maxDequeueCount` looks as if it were the number
+    of tries, but the blob trigger stopped reading it with version 5 of the storage extension.
+    """
+
+    max_parallel: int = field(default_factory=_default_parallel_blobs)
+    tries: int = 5
+
+
 @dataclass(frozen=True, slots=True)
 class HostSettings:
     """What this host takes from host.json. `timeout` is in seconds, None for no limit."""
 
     http: HttpSettings = HttpSettings()
+    blobs: BlobSettings = field(default_factory=BlobSettings)
     timeout: float | None = DEFAULT_TIMEOUT
     retry: RetryPolicy | None = None
     log_level: int = logging.INFO
@@ -75,13 +93,22 @@ def parse_host_json(document: object, *, where: str = "host.json") -> HostSettin
     root = reader.mapping(document, "")
     if root.get("version") != "2.0":
         reader.mistakes.append('version must be "2.0"')
-    http = reader.child(reader.child(root, "extensions"), "http", "extensions.")
+    extensions = reader.child(root, "extensions")
+    http = reader.child(extensions, "http", "extensions.")
+    blobs = reader.child(extensions, "blobs", "extensions.")
+    usual = BlobSettings()
     logging_level = reader.child(reader.child(root, "logging"), "logLevel", "logging.")
     settings = HostSettings(
         http=HttpSettings(
             route_prefix=reader.text(http, "routePrefix", "extensions.http.", default="api").strip("/"),
             max_concurrent=reader.limit(http, "maxConcurrentRequests", "extensions.http."),
             max_outstanding=reader.limit(http, "maxOutstandingRequests", "extensions.http."),
+        ),
+        blobs=BlobSettings(
+            max_parallel=reader.count(
+                blobs, "maxDegreeOfParallelism", "extensions.blobs.", usual.max_parallel
+            ),
+            tries=reader.count(blobs, "poisonBlobThreshold", "extensions.blobs.", usual.tries),
         ),
         timeout=reader.timeout(root),
         retry=reader.retry(root),
@@ -133,6 +160,13 @@ class _Reader:
             self.mistakes.append(f"{prefix}{key} must be a whole number above 0, or -1 for no limit")
             return None
         return None if value == -1 else value
+
+    def count(self, parent: Mapping[str, object], key: str, prefix: str, default: int) -> int:
+        value = parent.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.mistakes.append(f"{prefix}{key} must be a whole number above 0")
+            return default
+        return value
 
     def timeout(self, root: Mapping[str, object]) -> float | None:
         value = root.get("functionTimeout")

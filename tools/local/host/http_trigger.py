@@ -11,10 +11,10 @@ the answer. What doesn't get to the function is answered as Microsoft's host ans
 
 import asyncio
 import logging
-import time
 
 from aiohttp import web
 
+from tools.local.host.admin import Admin
 from tools.local.host.context import TraceContext
 from tools.local.host.errors import HostError
 from tools.local.host.http_request import (
@@ -41,8 +41,6 @@ _LINGER = 2.0
 """Seconds for which the rest of a refused body is read and dropped, so that its sender gets to see the answer."""
 
 _READ_BUFFER = 256 * 1024
-# Microsoft's host keeps these to itself; of what it has there, only what says that the host is up is offered here.
-_RESERVED = ("/admin/", "/runtime/")
 
 
 class Connection(web.RequestHandler):
@@ -86,14 +84,14 @@ class Listener(web.Server):
 class HttpTrigger:
     """Serves the HTTP functions of an app on one address and port; port 0 lets the system choose one."""
 
-    def __init__(self, parts: Parts, limits: BodyLimits) -> None:
+    def __init__(self, parts: Parts, limits: BodyLimits, admin: Admin) -> None:
         self._parts = parts
+        self._admin = admin
         self._limits = limits
         self._routes = build_routes(parts.functions, parts.settings.http.route_prefix)
         guarded = [each.name for each in parts.functions if each.http and each.http.level != "anonymous"]
         self._keys = load_keys(parts.state / "keys.json", guarded)
         self._runner: web.ServerRunner | None = None
-        self._started = 0.0
 
     @property
     def port(self) -> int:
@@ -105,7 +103,6 @@ class HttpTrigger:
     async def start(self) -> None:
         http = self._parts.settings.http
         self._throttle = Throttle(http.max_concurrent, http.max_outstanding)
-        self._started = time.monotonic()
         server = Listener(self._handle)
         # aiohttp waits twice for this long: for the answer, then for the connection's own task.
         self._runner = web.ServerRunner(server, shutdown_timeout=max(self._parts.grace / 2, 0.05))
@@ -130,8 +127,8 @@ class HttpTrigger:
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         path = request.rel_url.raw_path
-        if path.lower().startswith(_RESERVED):
-            return self._answer_for_host(request.method, path.lower())
+        if self._admin.owns(path):
+            return await self._admin.answer(request)
         try:
             found = self._routes.find(request.method, path)
         except ValueError:
@@ -190,11 +187,3 @@ class HttpTrigger:
         except UnusableResult as error:
             _log.error("%s: %s", route.function.name, error)
             return bare(500)
-
-    def _answer_for_host(self, method: str, path: str) -> web.Response:
-        if method == "GET" and path == "/admin/host/status":
-            uptime = round((time.monotonic() - self._started) * 1000)
-            return web.json_response({"id": "local", "state": "Running", "processUptime": uptime})
-        if path == "/admin/host/ping" and method in ("GET", "POST"):
-            return bare(200)
-        return bare(404)

@@ -6,6 +6,7 @@ where it stands: whoever presses Ctrl-C twice means it.
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal
@@ -13,13 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.local.host.admin import Admin
+from tools.local.host.blob_trigger import BlobTrigger
 from tools.local.host.errors import HostError
 from tools.local.host.hostjson import HostSettings
 from tools.local.host.http_request import DEFAULT_BODY_LIMIT, BodyLimits
 from tools.local.host.http_trigger import HttpTrigger
 from tools.local.host.invocation import Invoker
 from tools.local.host.loading import HTTP_TRIGGER, LoadedApp
-from tools.local.host.triggers import Parts, Trigger, TriggerFactory
+from tools.local.host.timer_trigger import TimerTrigger
+from tools.local.host.triggers import Parts, RunsOnDemand, Trigger, TriggerFactory
 
 _log = logging.getLogger("host")
 
@@ -29,7 +33,10 @@ DEFAULT_GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to serve an app. `port` 0 lets the system choose; `grace` in seconds; None threads is Python's default."""
+    """How to serve an app. `port` 0 lets the system choose; `grace` in seconds; None threads is Python's default.
+
+    `environment` holds the app's settings, which triggers look up.
+    """
 
     address: str
     port: int
@@ -37,6 +44,7 @@ class Options:
     grace: float = DEFAULT_GRACE
     threads: int | None = None
     limits: BodyLimits = field(default_factory=BodyLimits)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
 
 class Host:
@@ -46,7 +54,8 @@ class Host:
         self._app, self._options = app, options
         self.invoker = Invoker(timeout=settings.timeout, threads=options.threads)
         self.triggers: list[Trigger] = []
-        factories = _factories(options)
+        self.admin = Admin(app.functions)
+        factories = _factories(options, self.admin)
         kinds: dict[str, list[str]] = {}
         for function in app.functions:
             kinds.setdefault(function.trigger.kind, []).append(function.name)
@@ -55,19 +64,22 @@ class Host:
                 _log.warning("not run, since this host has no %s yet: %s", kind, ", ".join(names))
         for kind, factory in factories.items():
             chosen = tuple(each for each in app.functions if each.trigger.kind == kind)
-            self.triggers.append(
-                factory(
-                    Parts(
-                        functions=chosen,
-                        settings=settings,
-                        invoker=self.invoker,
-                        state=options.state,
-                        address=options.address,
-                        port=options.port,
-                        grace=options.grace,
-                    )
+            trigger = factory(
+                Parts(
+                    functions=chosen,
+                    settings=settings,
+                    invoker=self.invoker,
+                    state=options.state,
+                    address=options.address,
+                    port=options.port,
+                    grace=options.grace,
+                    environment=options.environment,
+                    host_id=_host_id(app.root, options.environment),
                 )
             )
+            self.triggers.append(trigger)
+            if isinstance(trigger, RunsOnDemand):
+                self.admin.runners[kind] = trigger
 
     async def start(self) -> None:
         """Start every trigger; raises HostError when one can't, after stopping those that could."""
@@ -81,7 +93,8 @@ class Host:
     async def stop(self) -> bool:
         """Stop in order; return whether everything ended: False when work had to be cut off or `close` failed."""
         deadline = asyncio.get_running_loop().time() + self._options.grace
-        await asyncio.gather(*(trigger.stop() for trigger in self.triggers))
+        ending = (trigger.stop() for trigger in self.triggers)
+        await asyncio.gather(self.admin.finish(self._options.grace), *ending)
         left = max(deadline - asyncio.get_running_loop().time(), 0.05)
         late = await self.invoker.drain(left)
         if late:
@@ -137,7 +150,8 @@ def options_from_environment(
     """
     threads = _number(environment, "PYTHON_THREADPOOL_THREAD_COUNT")
     largest = _number(environment, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT")
-    return Options(address, port, state, grace, threads, BodyLimits(largest=largest or DEFAULT_BODY_LIMIT))
+    limits = BodyLimits(largest=largest or DEFAULT_BODY_LIMIT)
+    return Options(address, port, state, grace, threads, limits, dict(environment))
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
@@ -149,6 +163,19 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _factories(options: Options) -> Mapping[str, TriggerFactory]:
-    """The kinds of trigger that this host has, by azure-functions' name for them."""
-    return {HTTP_TRIGGER: lambda parts: HttpTrigger(parts, options.limits)}
+def _factories(options: Options, admin: Admin) -> Mapping[str, TriggerFactory]:
+    """The kinds of trigger that this host has, by azure-functions' name for them. HTTP is first to start."""
+    return {
+        HTTP_TRIGGER: lambda parts: HttpTrigger(parts, options.limits, admin),
+        "timerTrigger": TimerTrigger,
+        "blobTrigger": BlobTrigger,
+    }
+
+
+def _host_id(root: Path, environment: Mapping[str, str]) -> str:
+    """What tells this app's receipts from another's in one storage account.
+
+    AzureFunctionsWebHost__hostid sets it, as in Azure; else it comes from the folder, as in `ScriptHostIdProvider`.
+    """
+    digest = hashlib.sha256(str(root).encode()).hexdigest()
+    return environment.get("AzureFunctionsWebHost__hostid") or f"local-{digest[:16]}"

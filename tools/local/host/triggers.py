@@ -1,15 +1,17 @@
 """The seam between the host and what sets functions off.
 
 The host knows triggers only by this protocol: it builds one per kind, starts them all, and on the way out stops
-them all before it closes the app. HTTP is the first; a timer, a blob scanner or a Service Bus receiver joins by
-being named in `server._factories`.
+them all before it closes the app. HTTP, timers and blobs are there; a Service Bus receiver joins by being named in
+`server._factories`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from tools.local.host.errors import HostError
 from tools.local.host.hostjson import HostSettings
 from tools.local.host.invocation import Invoker
 from tools.local.host.loading import LoadedFunction
@@ -29,9 +31,20 @@ class Trigger(Protocol):
         """
 
 
+@runtime_checkable
+class RunsOnDemand(Protocol):
+    """A trigger whose functions can be run out of turn, as `POST /admin/functions/{name}` asks for."""
+
+    async def run_now(self, function: LoadedFunction, text: str) -> None:
+        """Run it once with what the text stands for. Failures are logged, not raised."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the host gives to a trigger. `functions` are those of its kind; `grace` is in seconds."""
+    """What the host gives to a trigger. `functions` are those of its kind; `grace` is in seconds.
+
+    `environment` holds the app's settings; `host_id` tells apps apart that share a storage account.
+    """
 
     functions: tuple[LoadedFunction, ...]
     settings: HostSettings
@@ -40,6 +53,8 @@ class Parts:
     address: str
     port: int
     grace: float
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host_id: str = "local"
 
     def retry_of(self, function: LoadedFunction) -> RetryPolicy | None:
         """The policy to invoke the function with: its own, else host.json's. Not for HTTP, which never retries."""
@@ -47,3 +62,18 @@ class Parts:
 
 
 TriggerFactory = Callable[[Parts], Trigger]
+
+
+def refuse_other_bindings(function: LoadedFunction) -> None:
+    """Raise HostError for a function that wants more than its trigger and its context: there is nothing to give."""
+    for binding in function.bindings:
+        if binding is not function.trigger:
+            raise HostError(
+                f"{function.name}: this host can't supply the binding {binding.name!r} of type {binding.kind}"
+            )
+    parameters = set(inspect.signature(function.call).parameters)
+    if parameters - {"context"} != {function.trigger.name}:
+        raise HostError(
+            f"{function.name}: the parameters must be {function.trigger.name!r} and, if wanted, 'context'; "
+            f"got {', '.join(sorted(parameters)) or 'none'}"
+        )
