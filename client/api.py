@@ -8,11 +8,25 @@ from client.credentials import Credentials
 from client.errors import NotThere
 from client.session import JSON, Session
 from client.transport import Call, Transport, encode
-from client.wire import Committed, LoggedIn, Manifest, Missing, Page, Registered, RemoteFile, decode
+from client.wire import (
+    Committed,
+    Grant,
+    Grants,
+    LoggedIn,
+    Manifest,
+    Missing,
+    Page,
+    Registered,
+    RemoteFile,
+    decode,
+)
 from shared.domain.blocks import BlockRef, Sha256
 
 MOST_HASHES = 1_000
 """Hashes that one `blocks/check` may ask about: the interface's limit."""
+
+MOST_GRANTS = 100
+"""Blocks that one `blocks/grants` may ask for."""
 
 
 class Accounts:
@@ -72,6 +86,17 @@ class Api:
         if compressed:
             headers["Content-Encoding"] = "zstd"
         self._session.send(Call("POST", "upload", headers=headers, body=body))
+
+    def grant_blocks(self, blocks: Sequence[BlockRef]) -> dict[str, Grant]:
+        """Rights to put blocks into storage, by hash: one for each of at most MOST_GRANTS that the server lacks.
+
+        Raises Throttled while too many granted blocks haven't arrived, Refused for the quota, NotThere where the
+        server doesn't know the call.
+        """
+        document = {"blocks": [{"sha256": block.sha256, "size": block.size} for block in blocks]}
+        call = Call("POST", "blocks/grants", headers=JSON, body=encode(document), waits_itself=True)
+        answer = decode(self._session.send(call).body, Grants, what="asking for grants")
+        return {grant.sha256: grant for grant in answer.grants}
 
     def commit(
         self, path: str, base: str | None, blocks: Sequence[BlockRef], modified_at: datetime

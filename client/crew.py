@@ -11,6 +11,8 @@ threads are daemons: one that hangs in a dead connection doesn't keep an interru
 
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from threading import Condition, Event, Thread, current_thread
 from time import monotonic
 from types import TracebackType
@@ -33,6 +35,8 @@ class Crew:
         self._held = 0
         self._urgent: deque[Job] = deque()
         self._waiting: deque[Job] = deque()
+        self._later: list[tuple[float, int, Job]] = []
+        self._order = count()
         self._unfinished = 0
         self._failure: BaseException | None = None
         self._changed = Condition()
@@ -50,16 +54,23 @@ class Crew:
         with self._changed:
             self._urgent.clear()
             self._waiting.clear()
+            self._later.clear()
             self._changed.notify_all()
         deadline = monotonic() + (0.2 if isinstance(error, KeyboardInterrupt) else LONGEST_GOODBYE)
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
 
-    def submit(self, job: Job, *, urgent: bool = False) -> None:
-        """Have `job` done by a thread, urgent ones first; raises the failure that has ended the run."""
+    def submit(self, job: Job, *, urgent: bool = False, after: float = 0.0) -> None:
+        """Have `job` done by a thread, urgent ones first; raises the failure that has ended the run.
+
+        With `after` it is done so many seconds from now, before others, and keeps no thread until then.
+        """
         with self._changed:
             self._raise_failure()
-            (self._urgent if urgent else self._waiting).append(job)
+            if after > 0:
+                heappush(self._later, (monotonic() + after, next(self._order), job))
+            else:
+                (self._urgent if urgent else self._waiting).append(job)
             self._unfinished += 1
             self._changed.notify_all()
 
@@ -105,14 +116,19 @@ class Crew:
             return
         raise self._failure
 
+    def _next(self) -> Job | None:
+        if self._later and self._later[0][0] <= monotonic():
+            return heappop(self._later)[2]
+        queue = self._urgent or self._waiting
+        return queue.popleft() if queue else None
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not (self._urgent or self._waiting or self.stop.is_set()):
-                    self._changed.wait()
-                if self.stop.is_set():
+                while (job := self._next()) is None and not self.stop.is_set():
+                    self._changed.wait(self._later[0][0] - monotonic() if self._later else None)
+                if job is None or self.stop.is_set():
                     return
-                job = (self._urgent or self._waiting).popleft()
             failure: BaseException | None = None
             try:
                 job()

@@ -10,6 +10,7 @@
     │   └── BlocksMissing     the server no longer has blocks that it had when asked
     ├── Refused           6   the input itself: a name, a size, the quota
     ├── Unreachable       7   no server, or one that can't answer now
+    │   └── Throttled             it is there, and asks for fewer calls
     ├── LocalProblem      8   a local file can't be read or written
     ├── Corrupt           9   bytes that are not the ones that their hash names
     └── Stopped         130   the run is over: interrupted, or ended by another failure
@@ -101,6 +102,10 @@ class Unreachable(CommandFailed):
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message, code=code, fatal=True)
+
+
+class Throttled(Unreachable):
+    default_code = "too_many_requests"
 
 
 class LocalProblem(CommandFailed):

@@ -121,5 +121,11 @@ def read_again(
         raise LocalProblem(f"{path}: {error.strerror}", code="unreadable") from None
 
 
+def read_block(path: Path, identity: Identity, ref: BlockRef, offset: int) -> bytes:
+    """One block again, checked by its hash; raises LocalProblem when the file has changed."""
+    _, content = next(read_again(path, identity, {ref.sha256: (offset, ref.size)}))
+    return content
+
+
 def _named(content: bytes) -> tuple[BlockRef, bytes]:
     return BlockRef(hash_of(content), len(content)), content

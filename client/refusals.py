@@ -15,12 +15,13 @@ from client.errors import (
     NotLoggedIn,
     NotThere,
     Refused,
+    Throttled,
     Unexpected,
     Unreachable,
 )
 from client.wire import Problem
 
-_AWAY = frozenset({408, 429, 502, 503, 504})
+_AWAY = frozenset({408, 502, 503, 504})
 _REFUSED = frozenset({400, 405, 413, 414, 415, 422, 428, 431, 507})
 _CONFLICT = frozenset({409, 410, 412, 423})
 
@@ -41,6 +42,8 @@ def error_of(status: int, body: bytes, *, what: str) -> CommandFailed:
     if status in _REFUSED:
         # With the quota used up no other file fits either.
         return Refused(text, code=code, fatal=status == 507)
+    if status == 429:
+        return Throttled(text, code=code)
     if status in _AWAY:
         return Unreachable(text, code=code)
     reference = f" (request {problem.request_id})" if problem.request_id else ""

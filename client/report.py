@@ -42,7 +42,8 @@ class Skipped:
 class Report:
     """Counts from many threads; `error` is the worst that happened.
 
-    `on_bytes` and `on_files` are told how many came to be settled, `say` gets messages about single files.
+    `on_bytes` and `on_files` are told how many came to be settled, `say` gets messages about single files,
+    `remark` what is good to know about the run.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Report:
         on_bytes: Callable[[int], None] | None = None,
         on_files: Callable[[int], None] | None = None,
         say: Callable[[str], None] | None = None,
+        remark: Callable[[str], None] | None = None,
     ) -> None:
         self._keep_all = keep_all
         self._on_bytes = on_bytes
         self._on_files = on_files
         self._say = say
+        self._remark = remark
         self._lock = Lock()
         self.counts: Counter[str] = Counter()
         self.bytes = 0
@@ -74,6 +77,11 @@ class Report:
         """So many bytes of blocks went over the wire: fewer than were settled, where the server had them."""
         with self._lock:
             self.bytes_sent += size
+
+    def remark(self, text: str) -> None:
+        """Something that went another way than asked for, and is no failure."""
+        if self._remark:
+            self._remark(text)
 
     def file(self, done: Done) -> None:
         with self._lock:

@@ -106,7 +106,7 @@ class Screen:
     def transfer(self, verb: str, total: tuple[int, int] | None) -> Iterator[Report]:
         """A report whose counts are shown while they grow; `total` is files and bytes, None when not known."""
         if not self.shows_progress:
-            yield Report(keep_all=self.as_json, say=self.complain)
+            yield Report(keep_all=self.as_json, say=self.complain, remark=self.note)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -131,6 +131,7 @@ class Screen:
                 on_bytes=lambda done: by_bytes.advance(bytes_task, done),
                 on_files=one_more,
                 say=self.complain,
+                remark=self.note,
             )
 
     @property

@@ -14,11 +14,15 @@ from threading import Lock
 from typing import BinaryIO
 
 from client.api import Api
-from client.block_sending import BlockSender
+from client.block_claims import Claim, Claims
+from client.block_putting import BlockPutter
+from client.block_sending import BlockSender, Route
 from client.crew import Crew
+from client.direct_sending import DirectRoute
 from client.errors import BlocksMissing, CommandFailed, Conflicting, HeadMoved, LocalProblem
+from client.gateway_sending import GatewayRoute
 from client.heads import Heads
-from client.reading import Identity, Reading, read_again
+from client.reading import Identity, Reading, read_again, read_block
 from client.remote_paths import RemotePath
 from client.report import Done, Report, Status
 from client.sources import Found, LocalFile, PassedOver
@@ -45,25 +49,39 @@ class _Attempt:
     modified_at: datetime
     identity: Identity | None = None
     blocks: list[BlockRef] = field(default_factory=list)
+    size: int = 0
     open_ends: int = 1
-    bytes_settled: int = 0
+    bytes_counted: int = 0
     error: CommandFailed | None = None
     abandoned: bool = False
-
-    @property
-    def size(self) -> int:
-        return sum(block.size for block in self.blocks)
 
 
 class Sender:
     """Sends files one after the other with a crew; what became of each goes to `report`."""
 
-    def __init__(self, api: Api, crew: Crew, report: Report, *, compressing: bool, force: bool) -> None:
+    def __init__(
+        self,
+        api: Api,
+        crew: Crew,
+        report: Report,
+        *,
+        compressing: bool,
+        force: bool,
+        direct: BlockPutter | None = None,
+    ) -> None:
+        """Blocks go straight into storage with `direct`, and through the gateway without."""
         self._api = api
         self._crew = crew
         self._report = report
         self._force = force
-        self._blocks = BlockSender(api, crew, compressing=compressing, on_sent=report.sent)
+        claims = Claims(crew)
+        self._gateway = GatewayRoute(api, crew, claims, compressing=compressing, on_sent=report.sent)
+        route: Route = self._gateway
+        if direct:
+            route = DirectRoute(
+                api, crew, claims, self._gateway, direct, on_sent=report.sent, remark=report.remark
+            )
+        self._blocks = BlockSender(api, crew, claims, route)
         self._heads = Heads(api)
         self._lock = Lock()
 
@@ -124,17 +142,29 @@ class Sender:
         return False
 
     def _offer(self, attempt: _Attempt, ref: BlockRef, content: bytes) -> None:
+        offset = attempt.size
         attempt.blocks.append(ref)
+        attempt.size += ref.size
         with self._lock:
             attempt.open_ends += 1
-        self._blocks.offer(ref, content, partial(self._block_settled, attempt, ref.size))
+        claim = Claim(
+            settled=partial(self._block_settled, attempt),
+            gone=partial(self._count, attempt, ref.size),
+            again=partial(read_block, attempt.source, attempt.identity, ref, offset)
+            if attempt.source and attempt.identity
+            else None,
+        )
+        self._blocks.offer(ref, content, claim)
 
-    def _block_settled(self, attempt: _Attempt, size: int, error: CommandFailed | None) -> None:
+    def _count(self, attempt: _Attempt, size: int) -> None:
+        with self._lock:
+            if not attempt.abandoned:
+                attempt.bytes_counted += size
+                self._report.advance(size)
+
+    def _block_settled(self, attempt: _Attempt, error: CommandFailed | None) -> None:
         with self._lock:
             attempt.error = attempt.error or error
-            if not attempt.abandoned:
-                attempt.bytes_settled += size
-                self._report.advance(size)
         self._close_end(attempt)
 
     def _close_end(self, attempt: _Attempt) -> None:
@@ -147,7 +177,7 @@ class Sender:
     def _abandon(self, attempt: _Attempt) -> None:
         with self._lock:
             attempt.abandoned = True
-            self._report.advance(-attempt.bytes_settled)
+            self._report.advance(-attempt.bytes_counted)
 
     def _conclude(self, attempt: _Attempt) -> None:
         source, target = str(attempt.source or "-"), str(attempt.target)
@@ -203,7 +233,7 @@ class Sender:
                 wanted.setdefault(block.sha256, (offset, block.size))
             offset += block.size
         for sha256, content in read_again(attempt.source, attempt.identity, wanted):
-            self._blocks.send(BlockRef(sha256, len(content)), content)
+            self._gateway.send(BlockRef(sha256, len(content)), content)
 
     def _finish(self, done: Done) -> None:
         self._crew.release(FILE_COST)

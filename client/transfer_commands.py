@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 
 from client.api import Api
 from client.block_fetching import BlockReader
+from client.block_putting import BlockPutter
 from client.block_sending import ROOM
 from client.connection import logged_in
 from client.crew import Crew
@@ -48,6 +50,12 @@ def up(
         typer.Option("--force", "-f", help="Put the content on top of a version that appeared meanwhile."),
     ] = False,
     no_compress: Annotated[bool, typer.Option("--no-compress", help="Send blocks as they are.")] = False,
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct", help="Put blocks straight into storage (uncompressed), not through the gateway."
+        ),
+    ] = False,
     jobs: JobsOption = 8,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -74,11 +82,15 @@ def up(
     stop = Event()
     planned = [] if sources == ["-"] else plan_sources([Path(source) for source in sources], target)
     total = measure(planned) if screen.shows_progress and planned else None
-    with logged_in(place_of(context), stop, connections=jobs) as api:
+    with (
+        logged_in(place_of(context), stop, connections=jobs) as api,
+        open_http(jobs) if direct else nullcontext() as storage,
+    ):
+        putter = BlockPutter(storage, stop) if storage else None
 
         def send(report: Report) -> None:
             with Crew(jobs, room=ROOM, stop=stop) as crew:
-                sender = Sender(api, crew, report, compressing=not no_compress, force=force)
+                sender = Sender(api, crew, report, compressing=not no_compress, force=force, direct=putter)
                 if not planned:
                     sender.send_stream(sys.stdin.buffer, target)
                 for source, path in planned:

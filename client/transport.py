@@ -15,7 +15,7 @@ from threading import Event
 import httpx
 import msgspec
 
-from client.errors import Refused, Stopped, Unreachable
+from client.errors import Refused, Stopped, Throttled, Unreachable
 from client.refusals import error_of
 from client.retrying import WORTH_ANOTHER_TRY, Patience, parse_retry_after
 
@@ -48,7 +48,8 @@ class Call:
     """A request to the API, `path` relative to its base.
 
     `repeatable` says that doing it twice is the same as once. A call that isn't is tried again only when the
-    server can't have begun it.
+    server can't have begun it. With `waits_itself` the caller gets a 429 at once, as Throttled: it knows better than a
+    pause what to wait for.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     repeatable: bool = True
+    waits_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Transport:
                     self._base + call.path,
                     params=call.params or None,
                     headers=_sized(call),
-                    content=_pieces(call.body) if call.body else None,
+                    content=pieces(call.body) if call.body else None,
                 )
             except httpx.TransportError as error:
                 if not call.repeatable and not isinstance(error, NEVER_REACHED):
@@ -106,6 +108,8 @@ class Transport:
                 refusal = error_of(response.status_code, response.content, what=f"{call.method} {call.path}")
                 refusal.tries = failures + 1
                 if response.status_code not in WORTH_ANOTHER_TRY or not isinstance(refusal, Unreachable):
+                    raise refusal
+                if call.waits_itself and isinstance(refusal, Throttled):
                     raise refusal
                 trouble = refusal
                 retry_after = parse_retry_after(response.headers.get("Retry-After"))
@@ -133,8 +137,8 @@ def _sized(call: Call) -> Mapping[str, str]:
     return {**call.headers, "Content-Length": str(len(call.body))} if call.body else call.headers
 
 
-def _pieces(body: bytes) -> Iterator[bytes]:
-    # The HTTP library copies what it is given at once: a piece, then, and not a whole block in each thread.
+def pieces(body: bytes) -> Iterator[bytes]:
+    """`body` in parts: the HTTP library copies what it is given at once, which should not be a block per thread."""
     for start in range(0, len(body), _PIECE):
         yield body[start : start + _PIECE]
 

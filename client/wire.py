@@ -4,8 +4,8 @@ Each is decoded into one of these types at the edge, so that a field which is ab
 where the answer arrives and not three layers later. Unknown fields are passed over: the server may add some.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -75,6 +75,20 @@ class BlockPlace(Answer, frozen=True):
     offset: int
     stored_size: int
     codec: str
+
+
+class Grant(Answer, frozen=True):
+    """The right to put the plain bytes of one block behind `url`, once, with these headers."""
+
+    sha256: str
+    size: int
+    url: str
+    headers: Mapping[str, str]
+    method: Literal["PUT"] = "PUT"
+
+
+class Grants(Answer, frozen=True):
+    grants: Sequence[Grant]
 
 
 class Manifest(Answer, frozen=True):

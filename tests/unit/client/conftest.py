@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from client import transport
+from client.direct_sending import Pace
 from client.retrying import Patience
 from tests.unit.client.fake_server import FakeServer
 from tests.unit.client.running import Command
@@ -27,6 +28,8 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries without the pauses, and nothing from this machine's own environment."""
     monkeypatch.setattr(transport, "Patience", lambda: Patience(first_pause=0.001))
     monkeypatch.setattr("client.block_fetching.Patience", lambda: Patience(first_pause=0.001))
+    monkeypatch.setattr("client.block_putting.Patience", lambda: Patience(first_pause=0.001))
+    monkeypatch.setattr("client.direct_sending.Pace", lambda: Pace(first=0.002, longest=0.01))
     for name in ("STRATA_URL", "STRATA_HOME", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 

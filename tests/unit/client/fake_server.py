@@ -6,14 +6,13 @@ instead: that is how tests make trouble.
 """
 
 import contextlib
-import json
 import secrets
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -22,47 +21,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import zstandard
 
 from shared.domain.names import parse_path
+from tests.unit.client.fake_http import Reply, Request, document, problem
+from tests.unit.client.fake_staging import Staging
 
 BLOCK_SIZE = 4 * 1024 * 1024
-
-
-@dataclass
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Reply:
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def document(status: int, content: Any, **headers: str) -> Reply:
-    return Reply(status, json.dumps(content).encode(), {"Content-Type": "application/json", **headers})
-
-
-def problem(status: int, code: str, *, headers: dict[str, str] | None = None, **members: Any) -> Reply:
-    content = {
-        "type": "about:blank",
-        "title": code,
-        "status": status,
-        "code": code,
-        "request_id": "r1",
-        "error": code,
-    }
-    return Reply(
-        status,
-        json.dumps(content | members).encode(),
-        {"Content-Type": "application/problem+json", **(headers or {})},
-    )
 
 
 Intercept = Callable[[Request], Reply | None]
@@ -122,6 +84,7 @@ class FakeServer:
         self.storage_calls: Counter[str] = Counter()
         self.encodings: Counter[str] = Counter()
         self.grants: dict[str, str] = {}
+        self.staging = Staging(self)
         self.url = self.storage_url = ""
 
     @contextlib.contextmanager
@@ -189,6 +152,8 @@ class FakeServer:
                     return document(200, {"message": "Logged out"})
                 case "POST", ["blocks", "check"]:
                     return self._check(request)
+                case "POST", ["blocks", "grants"]:
+                    return self.staging.grant(request)
                 case "POST", ["upload"]:
                     return self._upload(request)
                 case "POST", ["files", "commit"]:
@@ -253,6 +218,7 @@ class FakeServer:
     def _check(self, request: Request) -> Reply:
         hashes = request.json()["hashes"]
         assert 1 <= len(hashes) <= 1000
+        self.staging.a_moment_passes()
         return document(200, {"missing": [name for name in dict.fromkeys(hashes) if name not in self.blocks]})
 
     def _upload(self, request: Request) -> Reply:
@@ -387,6 +353,8 @@ class FakeServer:
             if reply is not None:
                 return reply
         with self.lock:
+            if request.method == "PUT":
+                return self.staging.put(request)
             if self.grants.get(request.query["sig"]) != name:
                 return Reply(403, b"<Error>AuthenticationFailed</Error>")
             blob = b"another" + self.stored(name) + b"and more"
@@ -420,7 +388,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
         self.wfile.flush()
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = _answer
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass

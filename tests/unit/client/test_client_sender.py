@@ -8,10 +8,12 @@ from typing import cast
 import pytest
 
 from client.api import Api
-from client.block_sending import BLOCK_COST, BlockSender
+from client.block_claims import BLOCK_COST, Claim, Claims
+from client.block_sending import BlockSender
 from client.connection import Place, logged_in
 from client.crew import Crew
 from client.errors import CommandFailed
+from client.gateway_sending import GatewayRoute
 from client.reading import Reading
 from client.remote_paths import parse_remote
 from client.report import Report
@@ -48,9 +50,11 @@ def send_blocks(shelf: Shelf, contents: list[bytes], *, room: int) -> list[Comma
 
     def offer() -> None:
         with Crew(3, room=room, stop=Event()) as crew:
-            sender = BlockSender(cast(Api, shelf), crew, compressing=False, on_sent=lambda size: None)
+            api, claims = cast(Api, shelf), Claims(crew)
+            route = GatewayRoute(api, crew, claims, compressing=False, on_sent=lambda size: None)
+            sender = BlockSender(api, crew, claims, route)
             for content in contents:
-                sender.offer(BlockRef(hash_of(content), len(content)), content, settled.append)
+                sender.offer(BlockRef(hash_of(content), len(content)), content, Claim(settled.append))
             sender.flush()
             crew.drain()
 

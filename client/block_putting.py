@@ -1,0 +1,67 @@
+"""Putting one block straight into storage, with a grant from the server.
+
+The grant's URL is the permission, on another host than the API's: nothing of the login goes there. And it is
+a secret, so it stands in no message. It can fill one name once; whatever lands there is looked at by the
+server before anybody can read it, so an answer of the storage means delivered, and not yet accepted.
+"""
+
+from threading import Event
+
+import httpx
+
+from client.errors import Stopped, Unexpected, Unreachable
+from client.retrying import WORTH_ANOTHER_READ, Patience, parse_retry_after
+from client.transport import pause_before_retry, pieces
+from client.wire import Grant
+
+_NAME_IS_FILLED = "UnauthorizedBlobOverwrite"
+"""How Azure words that a right to create meets a name that is filled, with status 403 instead of 409."""
+
+
+class GrantRefused(Exception):
+    """The URL gives access no more: another grant may."""
+
+
+class BlockPutter:
+    """Puts content behind URLs with a client of its own, which knows nothing of the login."""
+
+    def __init__(self, http: httpx.Client, stop: Event, patience: Patience | None = None) -> None:
+        self._http = http
+        self._stop = stop
+        self._patience = patience or Patience()
+
+    def put(self, grant: Grant, content: bytes) -> None:
+        """Deliver a block's plain bytes; raises GrantRefused, Unreachable after retries, Unexpected, Stopped.
+
+        A name that is filled already is a delivery whose answer got lost.
+        """
+        headers = {**grant.headers, "Content-Length": str(len(content))}
+        failures = 0
+        while True:
+            if self._stop.is_set():
+                raise Stopped
+            retry_after: float | None = None
+            try:
+                response = self._http.request(
+                    grant.method, grant.url, headers=headers, content=pieces(content)
+                )
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                raise Unexpected("a grant names a place that can't be written to") from None
+            except httpx.TransportError as error:
+                trouble = Unreachable(f"the storage can't be reached ({type(error).__name__})")
+            else:
+                if _delivered(response):
+                    return
+                if response.status_code in (401, 403):
+                    raise GrantRefused
+                if response.status_code not in WORTH_ANOTHER_READ:
+                    raise Unexpected(f"the storage answers {response.status_code} to a block")
+                trouble = Unreachable(f"the storage answers {response.status_code}")
+                retry_after = parse_retry_after(response.headers.get("Retry-After"))
+            failures += 1
+            pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
+
+
+def _delivered(response: httpx.Response) -> bool:
+    refusal = response.headers.get("x-ms-error-code")
+    return response.status_code in (201, 409) or (response.status_code == 403 and refusal == _NAME_IS_FILLED)
