@@ -118,3 +118,22 @@ def test_urgent_jobs_go_first() -> None:
         go_on.set()
         crew.drain()
     assert order == ["sooner", "later"]
+
+
+def test_a_later_job_keeps_no_thread_and_is_waited_for() -> None:
+    order: list[str] = []
+    with Crew(1, room=1, stop=Event()) as crew:
+        crew.submit(lambda: order.append("later"), after=0.05)
+        crew.submit(lambda: order.append("now"))
+        crew.drain()
+    assert order == ["now", "later"]
+
+
+def test_leaving_early_drops_what_is_for_later() -> None:
+    done: list[int] = []
+    with Crew(2, room=1, stop=Event()) as crew:
+        crew.submit(lambda: done.append(1), after=60)
+    for thread in crew._threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert done == []
