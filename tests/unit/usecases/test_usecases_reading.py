@@ -27,7 +27,7 @@ from shared.usecases.commit_file import Committed
 from shared.usecases.get_file import File
 from shared.usecases.list_files import Listing
 from shared.usecases.reconcile_blobs import Reconciled
-from tests.support.faults import Cut, Moment, WatchedStore
+from tests.support.faults import Cut, Moment, WatchedMetadata, WatchedStore
 from tests.support.samples import noise, prose
 from tests.support.world import World
 
@@ -394,3 +394,20 @@ async def test_unknown_ids_are_like_foreign_ones(
                 await use(bob, file_id)
             said.add(str(refused.value))
     assert len(said) == 1, "tenant_isolation"
+
+
+async def test_an_upload_admits_only_the_blocks_that_are_missing(world: World, ann: Caller) -> None:
+    content = noise("f", 1_200_000)
+    await world.upload(ann, "/a", content)
+    calls: list[str] = []
+
+    def note(moment: Moment, call: str, _tx: Transaction | None) -> None:
+        if moment is Moment.BEFORE:
+            calls.append(call)
+
+    watched = world.with_ports(
+        metadata=WatchedMetadata(world.metadata, note), store=WatchedStore(world.store, note)
+    )
+    await watched.upload(ann, "/b", content)
+    assert calls.count("metadata.write") == 2, "one to check and one to commit"
+    assert "store.put" not in calls
