@@ -89,6 +89,12 @@ class Settings:
     blob_trigger_connection: str = "BLOB_CONNECTION_STRING"
     """The app setting, or the prefix of app settings, that the blob trigger's connection is in."""
 
+    staged_patience_seconds: Count = 60
+    """How long the event of a staged block may take before the timer looks after the block itself."""
+
+    job_lease_seconds: Count = 60
+    """How long a timer's job that was killed keeps others from taking over."""
+
     sweep_staging_schedule: str = "0 */5 * * * *"
     """NCRONTAB, in UTC, as all schedules."""
 

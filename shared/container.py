@@ -101,7 +101,7 @@ def build(settings: Settings) -> Application:
     )
     admit_block = AdmitBlock(metadata, store, clock, ids, lease)
     admit_staged_block = AdmitStagedBlock(metadata, store, admit_block)
-    jobs = LeasedJob(metadata, clock)
+    jobs = LeasedJob(metadata, clock, timedelta(seconds=settings.job_lease_seconds))
     check_blocks = CheckBlocks(metadata, clock, lease)
     commit_file = CommitFile(metadata, clock, ids, settings.max_file_bytes, remember)
     return Application(
@@ -131,7 +131,14 @@ def build(settings: Settings) -> Application:
             metadata, store, clock, ids, timedelta(minutes=settings.upload_grant_minutes)
         ),
         admit_staged_block=admit_staged_block,
-        sweep_staging=SweepStaging(metadata, store, clock, jobs, admit_staged_block),
+        sweep_staging=SweepStaging(
+            metadata,
+            store,
+            clock,
+            jobs,
+            admit_staged_block,
+            timedelta(seconds=settings.staged_patience_seconds),
+        ),
         expire_tokens=ExpireTokens(metadata, clock, jobs),
         check_health=CheckHealth(metadata, store),
     )

@@ -18,6 +18,10 @@ class Jobs(Protocol):
         """Whether this fence is still the newest; nobody can take the lease before this transaction ends."""
         ...
 
+    def prolong(self, job: str, fence: int, *, until: datetime) -> bool:
+        """Move the lease's end; False when it was lost before."""
+        ...
+
     def cursor(self, job: str) -> str | None:
         """Where the last run stopped, None for the beginning; at most 128 ASCII characters."""
         ...

@@ -54,6 +54,7 @@ class ExpireTokens:
 
         total = 0
         for _ in range(BATCHES):
+            await self.jobs.keep(turn)
             gone = await self.metadata.write(batch)
             total += gone
             if gone < BATCH:

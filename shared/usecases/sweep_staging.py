@@ -18,9 +18,6 @@ from shared.usecases.admit_staged_block import AdmitStagedBlock, Outcome
 from shared.usecases.leased_job import LeasedJob, Turn
 
 JOB = "sweep_staging"
-PATIENCE = timedelta(seconds=60)
-"""How long an event may take before it counts as lost."""
-
 LATENESS = timedelta(minutes=30)
 """How long after an address has ended an upload that it began may still arrive."""
 
@@ -58,9 +55,13 @@ class SweepStaging:
     clock: Clock
     jobs: LeasedJob
     admit_staged_block: AdmitStagedBlock
+    patience: timedelta
 
     async def __call__(self) -> Swept:
-        """Run once; raises Unavailable, and the next run goes on."""
+        """Run once; raises Unavailable, and the next run goes on.
+
+        An event that is not there after `patience` counts as lost.
+        """
         counts = _Counts()
 
         async def work(turn: Turn) -> str | None:
@@ -77,11 +78,12 @@ class SweepStaging:
 
     async def _waiting(self, turn: Turn, counts: _Counts) -> str | None:
         """Drive waiting grants, page by page; returns where to go on, None when the end was reached."""
-        created_before = self.clock.now() - PATIENCE
+        created_before = self.clock.now() - self.patience
         after = BlobId(turn.cursor) if turn.cursor else None
         for _ in range(PAGES):
             page = await self._page(created_before, after)
             for staged in page:
+                await self.jobs.keep(turn)
                 await self._drive(turn, staged, counts)
             if len(page) < PAGE:
                 return None
@@ -109,6 +111,7 @@ class SweepStaging:
             looked_at += 1
             if looked_at > PAGE * PAGES:
                 return
+            await self.jobs.keep(turn)
             if not await self._is_awaited(name):
                 await self.store.delete(Container.STAGING, name)
                 counts.orphans += 1

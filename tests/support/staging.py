@@ -13,6 +13,8 @@ from shared.usecases.leased_job import LeasedJob
 from shared.usecases.sweep_staging import SweepStaging
 from tests.support.world import World
 
+LEASE = timedelta(minutes=1)
+
 
 @dataclass
 class StagingWorld:
@@ -24,8 +26,8 @@ class StagingWorld:
         w = self.world
         self.grant = GrantBlocks(w.metadata, w.store, w.clock, w.ids, timedelta(minutes=15))
         self.admit = AdmitStagedBlock(w.metadata, w.store, w.admit_block)
-        self.jobs = LeasedJob(w.metadata, w.clock)
-        self.sweep = SweepStaging(w.metadata, w.store, w.clock, self.jobs, self.admit)
+        self.jobs = LeasedJob(w.metadata, w.clock, LEASE)
+        self.sweep = SweepStaging(w.metadata, w.store, w.clock, self.jobs, self.admit, timedelta(minutes=1))
         self.expire = ExpireTokens(w.metadata, w.clock, self.jobs)
         self.health = CheckHealth(w.metadata, w.store)
 

@@ -133,13 +133,19 @@ class Api:
     @classmethod
     @contextmanager
     def sign_up(cls, url: str, username: str) -> "Iterator[Api]":
+        user = httpx.post(f"{url}/api/register", json={"username": username, "password": PASSWORD})
+        assert user.status_code == 201, user.text
+        with cls.log_in(url, username) as api:
+            yield api
+
+    @classmethod
+    @contextmanager
+    def log_in(cls, url: str, username: str) -> "Iterator[Api]":
         with httpx.Client(base_url=url, timeout=60) as client:
-            user = client.post("/api/register", json={"username": username, "password": PASSWORD})
-            assert user.status_code == 201, user.text
             login = client.post("/api/login", json={"username": username, "password": PASSWORD})
             assert login.status_code == 200, login.text
             client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
-            yield cls(client, user.json()["user_id"])
+            yield cls(client, login.json()["user_id"])
 
     def upload(self, path: str, content: bytes) -> dict[str, Any]:
         answer = self.client.post("/api/files/upload", params={"path": path}, content=content)

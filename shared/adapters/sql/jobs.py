@@ -33,6 +33,10 @@ class SqlJobs:
         same = update(jobs).where(jobs.c.job == job, jobs.c.fence == fence).values(fence=jobs.c.fence)
         return self._connection.execute(same).rowcount == 1
 
+    def prolong(self, job: str, fence: int, *, until: datetime) -> bool:
+        change = update(jobs).where(jobs.c.job == job, jobs.c.fence == fence)
+        return self._connection.execute(change.values(lease_until=until)).rowcount == 1
+
     def cursor(self, job: str) -> str | None:
         return self._connection.execute(select(jobs.c.cursor).where(jobs.c.job == job)).scalar_one_or_none()
 

@@ -13,10 +13,10 @@ from shared.ports.block_store import BlobChanged, Container
 from shared.ports.metadata import Transaction
 from shared.usecases import grant_blocks, sweep_staging
 from shared.usecases.admit_staged_block import Outcome
-from shared.usecases.leased_job import LEASE, LeaseLost, Turn
+from shared.usecases.leased_job import LeaseLost, Turn
 from tests.support.faults import Moment, WatchedStore
 from tests.support.samples import noise, ref_of
-from tests.support.staging import StagingWorld
+from tests.support.staging import LEASE, StagingWorld
 from tests.support.world import World
 
 BLOCK = noise("staged", 5000)
@@ -295,6 +295,19 @@ async def test_a_run_that_was_replaced_can_write_nothing_more(staging: StagingWo
     with pytest.raises(LeaseLost):
         await staging.jobs.run("job", stalled)
     assert await world.metadata.read(lambda tx: tx.jobs.cursor("job")) == "further"
+
+
+async def test_a_run_at_work_prolongs_its_lease(staging: StagingWorld) -> None:
+    world = staging.world
+
+    async def long(turn: Turn) -> str | None:
+        for _ in range(5):
+            world.clock.advance(LEASE * 0.7)
+            await staging.jobs.keep(turn)
+            assert not await staging.jobs.run("job", long), "two run at once"
+        return None
+
+    assert await staging.jobs.run("job", long)
 
 
 async def test_a_failed_run_is_followed_by_another_when_its_lease_ends(staging: StagingWorld) -> None:
