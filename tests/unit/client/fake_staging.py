@@ -1,7 +1,7 @@
 """The fake server's direct way: grants, the storage that takes what they allow, and the indexer behind it.
 
 Time passes by the questions that are asked: a delivered block is looked at when `blocks/check` has been called
-`delay` times since it came. What becomes of it, `verdict` decides.
+`delay` times since it came, or since anything came with `busy_while_more_comes`. What becomes of it, `verdict` decides.
 """
 
 import secrets
@@ -33,6 +33,7 @@ class Staging:
     def __init__(self, server: "FakeServer") -> None:
         self._server = server
         self.delay = 1
+        self.busy_while_more_comes = False
         self.limit = 1000
         self.verdict: Callable[[str], Verdict] = lambda name: "look"
         self.staged: dict[str, Staged] = {}
@@ -76,6 +77,9 @@ class Staging:
             return Reply(409, b"<Error>BlobAlreadyExists</Error>")
         staged.content = request.body
         self.put_bytes += len(request.body)
+        if self.busy_while_more_comes:
+            for other in self.staged.values():
+                other.age = 0
         return Reply(201)
 
     def a_moment_passes(self) -> None:
