@@ -18,6 +18,7 @@ def test_nothing_but_the_version_gives_microsofts_defaults() -> None:
     assert settings.http.route_prefix == "api"
     assert settings.http.max_concurrent is None
     assert settings.timeout == 1800
+    assert (settings.blobs.tries, settings.blobs.max_parallel % 8) == (5, 0)
 
 
 def test_values_are_read() -> None:
@@ -26,7 +27,9 @@ def test_values_are_read() -> None:
             "version": "2.0",
             "functionTimeout": "00:03:50",
             "extensions": {
-                "http": {"routePrefix": "/v1/", "maxConcurrentRequests": 3, "maxOutstandingRequests": -1}
+                "http": {"routePrefix": "/v1/", "maxConcurrentRequests": 3, "maxOutstandingRequests": -1},
+                "blobs": {"maxDegreeOfParallelism": 3, "poisonBlobThreshold": 2},
+                "queues": {"maxDequeueCount": 7},
             },
             "retry": {"strategy": "fixedDelay", "maxRetryCount": 2, "delayInterval": "00:00:03"},
             "logging": {"logLevel": {"default": "Warning"}},
@@ -35,6 +38,7 @@ def test_values_are_read() -> None:
     assert settings.timeout == 230
     assert settings.http.route_prefix == "v1"
     assert (settings.http.max_concurrent, settings.http.max_outstanding) == (3, None)
+    assert (settings.blobs.max_parallel, settings.blobs.tries) == (3, 2)
     assert settings.retry == RetryPolicy("fixedDelay", 2, 3.0, 3.0)
     assert settings.log_level == logging.WARNING
 
@@ -50,7 +54,8 @@ def test_every_mistake_is_named_with_its_path() -> None:
                 "version": "1.0",
                 "functionTimeout": "five minutes",
                 "extensions": {
-                    "http": {"routePrefix": 3, "maxConcurrentRequests": 0, "maxOutstandingRequests": True}
+                    "http": {"routePrefix": 3, "maxConcurrentRequests": 0, "maxOutstandingRequests": True},
+                    "blobs": {"maxDegreeOfParallelism": 0, "poisonBlobThreshold": "5"},
                 },
                 "retry": {"strategy": "never"},
                 "logging": {"logLevel": {"default": "Loud"}},
@@ -62,6 +67,8 @@ def test_every_mistake_is_named_with_its_path() -> None:
         "extensions.http.routePrefix",
         "extensions.http.maxConcurrentRequests",
         "extensions.http.maxOutstandingRequests",
+        "extensions.blobs.maxDegreeOfParallelism",
+        "extensions.blobs.poisonBlobThreshold",
         "functionTimeout",
         "retry",
         "logging.logLevel.default",

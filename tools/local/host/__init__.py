@@ -5,8 +5,9 @@ and logs is Microsoft's host, a .NET program that has to be downloaded and that 
 Consequence: without a host nothing can be tried by hand, and tests that call functions directly pass over
 everything that the host does to a request on its way in and to an answer on its way out.
 
-    function_app.py ──loading──> functions ──┬─> triggers ── http: routes, keys, throttle, request, response
-    host.json ───────hostjson──> settings ───┘       │
+    function_app.py ──loading──> functions ──┬─> triggers ──┬─ http: routes, keys, throttle, request, response
+    host.json ───────hostjson──> settings ───┘       │      ├─ timer: schedule, missed runs, one host at a time
+                                                     │      └─ blob: listing, receipts, tries, poison messages
                                                      └──> invocation: context, time limit, retries, log line
 
 It is a development tool. Where it knows a behaviour of Microsoft's host it copies the behaviour, the surprising

@@ -27,6 +27,9 @@ POLL_EVERY = 0.5
 """Seconds between two passes: a blob is found within about a second."""
 
 LONGEST_PAUSE = 10.0
+AFTER_TROUBLE = 1.0
+"""Seconds before a version is offered again when storage failed while it was being handled."""
+
 REMEMBERED = 20_000
 """Versions kept in memory, about 5 MB; what falls out costs one request for its receipt."""
 
@@ -51,6 +54,9 @@ class Again:
     not_before: float
 
 
+_NEVER, _ALWAYS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_UNKNOWN = Again(0.0)
+
 Outcome = Again | None
 """None: the version is settled, it has been run, given up, or is gone."""
 
@@ -73,13 +79,16 @@ class Scanner:
         self._poll_every = poll_every
         self._prefix = _common([watch.pattern.prefix for watch in watches])
         self._known: OrderedDict[_Key, Outcome] = OrderedDict()
-        self._running: dict[_Key, asyncio.Task[None]] = {}
-        self._settled_before = datetime.min.replace(tzinfo=UTC)
-        self._trouble: str | None = None
+        self._running: dict[_Key, tuple[asyncio.Task[None], datetime]] = {}
+        self._settled_before = _NEVER
+        self._oldest_open = _ALWAYS
+        name = container.container_name
+        self._listing = Trouble(over=f"container {name} is watched")
+        self._working = Trouble(over=f"blobs of {name} are run again")
 
     @property
     def running(self) -> tuple[asyncio.Task[None], ...]:
-        return tuple(self._running.values())
+        return tuple(task for task, _ in self._running.values())
 
     @property
     def remembered(self) -> int:
@@ -93,16 +102,19 @@ class Scanner:
             try:
                 await self.make_pass()
             except ResourceNotFoundError:
-                self._report(f"container {self._container.container_name} isn't there yet: waiting for it")
+                self._listing.begins(
+                    f"container {self._container.container_name} isn't there yet: waiting for it"
+                )
             except AzureError as error:
-                self._report(f"storage doesn't answer ({type(error).__name__}): trying on")
+                self._listing.begins(f"storage doesn't answer ({type(error).__name__}): trying on")
             else:
-                self._report(None)
+                self._listing.ends()
             await asyncio.sleep(min(max(self._poll_every, loop.time() - began), LONGEST_PAUSE))
 
     async def make_pass(self) -> None:
         """List once and begin what is due. Raises AzureError when storage can't be asked."""
-        settled_before = datetime.now(UTC) - SAFE_AGE
+        began = datetime.now(UTC)
+        self._oldest_open = _ALWAYS
         pages = self._container.list_blobs(name_starts_with=self._prefix or None).by_page()
         async for page in pages:
             async for blob in page:
@@ -115,13 +127,16 @@ class Scanner:
                     str(getattr(blob.blob_type, "value", blob.blob_type)),
                     blob.last_modified,
                 )
-                if not await self._offer(version):
-                    settled_before = min(settled_before, version.modified)
-        self._settled_before = settled_before
+                await self._offer(version)
+        if len(self._known) >= REMEMBERED and self._running:
+            # The time has to take over where memory ends, and it can't pass what hasn't ended.
+            await asyncio.wait(self.running, timeout=AFTER_TROUBLE)
+        for _, modified in self._running.values():
+            self._stays_open(modified)
+        self._settled_before = min(began - SAFE_AGE, self._oldest_open)
 
-    async def _offer(self, version: BlobVersion) -> bool:
-        """Begin what has to be done for a version; return whether nothing is left to do."""
-        settled = True
+    async def _offer(self, version: BlobVersion) -> None:
+        """Begin what has to be done for a version, once there is a slot for it."""
         for watch in self._watches:
             values = watch.pattern.match(version.name)
             if values is None:
@@ -131,29 +146,35 @@ class Scanner:
                 again = self._known[key]
                 if again is None:
                     continue
-                settled = False
                 if asyncio.get_running_loop().time() < again.not_before:
+                    self._stays_open(version.modified)
                     continue
-            settled = False
             if key in self._running:
                 continue
             await self._slots.acquire()
             task = asyncio.create_task(self._work(key, watch, version, values))
-            self._running[key] = task
-        return settled
+            self._running[key] = (task, version.modified)
+
+    def _stays_open(self, modified: datetime) -> None:
+        """The next pass must not pass over what was modified then."""
+        self._oldest_open = min(self._oldest_open, modified)
 
     async def _work(self, key: _Key, watch: Watch, version: BlobVersion, values: Mapping[str, str]) -> None:
         try:
             outcome = await self._handle(watch, version, values)
         except AzureError as error:
-            # Nothing is known about the version: the next pass offers it again.
-            self._report(f"storage doesn't answer ({type(error).__name__}): trying on")
+            # Nothing is known about the version: it is offered again.
+            self._working.begins(f"{watch.function.name}: storage failed ({type(error).__name__}): trying on")
+            self._remember(key, Again(asyncio.get_running_loop().time() + AFTER_TROUBLE))
         except Exception:  # noqa: BLE001  # one blob must not stop the watching of all others
             _log.exception("%s: %s/%s", watch.function.name, version.container, version.name)
             self._remember(key, Again(asyncio.get_running_loop().time() + LONGEST_PAUSE))
         else:
+            self._working.ends()
             self._remember(key, outcome)
         finally:
+            if self._known.get(key, _UNKNOWN) is not None:
+                self._stays_open(version.modified)
             del self._running[key]
             self._slots.release()
 
@@ -163,13 +184,23 @@ class Scanner:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    def _report(self, trouble: str | None) -> None:
-        """Say what is wrong once, not with every pass, and say when it is over."""
-        if trouble is not None and self._trouble is None:
-            _log.warning("%s", trouble)
-        elif trouble is None and self._trouble is not None:
-            _log.info("container %s is watched", self._container.container_name)
-        self._trouble = trouble
+
+class Trouble:
+    """Says what is wrong once, not with every pass, and says when it is `over`."""
+
+    def __init__(self, over: str) -> None:
+        self._over = over
+        self._going_on = False
+
+    def begins(self, text: str) -> None:
+        if not self._going_on:
+            _log.warning("%s", text)
+        self._going_on = True
+
+    def ends(self) -> None:
+        if self._going_on:
+            _log.info("%s", self._over)
+        self._going_on = False
 
 
 def _common(prefixes: list[str]) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+from azure.storage.blob.aio import BlobServiceClient, ContainerClient, LinearRetry
 
 from tools.local.host.blob_binding import BlobGone, BlobUnbound, blob_argument
 from tools.local.host.blob_path import parse_blob_path
@@ -108,8 +108,11 @@ class BlobTrigger:
             return
 
     async def _service(self, connection: str) -> BlobServiceClient:
-        # Without retries: the next pass is one.
-        client = BlobServiceClient.from_connection_string(connection, retry_total=0, connection_timeout=5)
+        # One retry, for a connection that the server has just closed; beyond that, the next pass is one.
+        policy = LinearRetry(backoff=1, retry_total=1, random_jitter_range=0)
+        client = BlobServiceClient.from_connection_string(
+            connection, retry_policy=policy, connection_timeout=5
+        )
         return await self._clients.enter_async_context(client)
 
 
