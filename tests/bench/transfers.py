@@ -20,6 +20,8 @@ def rows(folder: Path) -> Iterator[Row]:
         strata = Strata(folder / "home", system.url)
         strata.sign_up("bench")
         original = write_random(folder / "large.bin", SIZE, seed=1)
+        # Other content: what is there already would not travel.
+        other = write_random(folder / "other.bin", SIZE, seed=2)
         store = BlobServiceClient.from_connection_string(azurite.connection_string)
         with store, store.create_container("raw") as raw:
             # The peer goes first: each meets the same, nearly empty Azurite.
@@ -28,6 +30,7 @@ def rows(folder: Path) -> Iterator[Row]:
         for name, command, peer in (
             ("up", ["up", original, "/large.bin"], peer_up),
             ("down", ["down", "/large.bin", folder / "back.bin"], peer_down),
+            ("up --direct", ["up", "--direct", other, "/other.bin"], peer_up),
         ):
             before = cpu_of(host.child.pid)
             spent = run([strata.program(), *command, "--quiet"], strata.environment)
