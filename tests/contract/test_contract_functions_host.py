@@ -357,7 +357,7 @@ def test_only_blobs_of_the_pattern_are_run(world: World) -> None:
 
 
 def test_sdk_types_are_given_by_annotation(world: World) -> None:
-    """From "SDK type bindings" in the Python reference: BlobClient, StorageStreamDownloader; here also from EventGrid."""
+    """From "SDK type bindings" in the Python reference, here also for the source EventGrid."""
     world.container.upload_blob("sdk-one/two", "by client")
     world.container.upload_blob("down-one", "by stream")
     (client,) = world.app.wait("client")
@@ -494,7 +494,7 @@ def f(t): note("tick")
 
 
 def test_admin_runs_a_function_now_without_a_key(world: World) -> None:
-    """From "Manually run a non HTTP-triggered function": 202 at once; the input of a blob function is container/name."""
+    """From "Manually run a non HTTP-triggered function": 202 at once; a blob is named container/name."""
     world.container.upload_blob("text-by hand.txt", "by hand")
     world.app.wait("text", content="by hand")
     assert world.admin("read_text", {"input": f"{world.container.container_name}/text-by hand.txt"}) == 202
