@@ -39,12 +39,20 @@ class MethodNotAllowed(errors.StrataError):
         super().__init__(f"this address takes {self.allowed}")
 
 
+class LengthRequired(errors.StrataError):
+    """A body came in chunks. Azure hands such a body to Python functions as an empty one, so it must not be taken."""
+
+    code = "length_required"
+    title = "Length required"
+
+
 STATUS: Mapping[type[errors.StrataError], int] = {
     errors.Malformed: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     MethodNotAllowed: 405,
+    LengthRequired: 411,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
@@ -131,8 +139,13 @@ def answer(
 
 
 def body_of(req: func.HttpRequest, *, limit: int) -> bytes:
-    """The whole body; raises TooLarge when it, or what Content-Length says of it, is over `limit` bytes."""
+    """The whole body; raises TooLarge when it, or what Content-Length says of it, is over `limit` bytes.
+
+    Raises LengthRequired for a body without a stated length.
+    """
     length = req.headers.get("content-length", "")
+    if "transfer-encoding" in req.headers and not length:
+        raise LengthRequired("state the body's Content-Length; bodies in chunks are not taken")
     if length.isdigit() and len(length) < 20 and int(length) > limit:
         raise errors.TooLarge(f"the body may have at most {limit} bytes", limit=limit)
     body: bytes = req.get_body()

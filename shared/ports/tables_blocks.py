@@ -68,8 +68,8 @@ class Blocks(Protocol):
         """Give the user a lease on a block of `size` plain bytes, or prolong it."""
         ...
 
-    def leased_bytes(self, user: UserId) -> int:
-        """Plain bytes of all blocks that the user holds leases on: what was uploaded and not yet committed."""
+    def leased_bytes(self, user: UserId, *, now: datetime) -> int:
+        """Plain bytes of the blocks that the user holds unexpired leases on: uploaded, and not yet committed."""
         ...
 
     def renew_leases(

@@ -13,7 +13,7 @@ have are stored again, so that nobody learns from an answer what others have.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of
@@ -98,7 +98,7 @@ class AdmitBlock:
             self._lease(tx, uploader, key, block.ref.size)
             return True
         if not reserved:
-            check_room(tx, uploader, block.ref.size)
+            check_room(tx, uploader, block.ref.size, now=self.clock.now())
         tx.blocks.start_blob(blob, Container.BLOCKS, len(block.stored), now=self.clock.now())
         return False
 
@@ -116,13 +116,15 @@ class AdmitBlock:
         tx.blocks.lease(uploader.namespace, key, size, uploader.user_id, expires_at=until)
 
 
-def check_room(tx: Transaction, uploader: Uploader, size: int) -> None:
+def check_room(tx: Transaction, uploader: Uploader, size: int, *, now: datetime) -> None:
     """Raise QuotaExceeded unless `size` more bytes fit beside what is stored, uploaded and granted.
 
     Whoever uploads without ever committing is stopped here.
     """
     usage = tx.namespaces.usage(uploader.namespace)
-    pending = tx.blocks.leased_bytes(uploader.user_id) + tx.staging.outstanding(uploader.user_id).bytes
+    pending = (
+        tx.blocks.leased_bytes(uploader.user_id, now=now) + tx.staging.outstanding(uploader.user_id).bytes
+    )
     if usage.used + pending + size > usage.quota:
         raise QuotaExceeded(
             f"{size} more bytes don't fit: {usage.used} of {usage.quota} bytes are used, "

@@ -65,7 +65,7 @@ class GrantBlocks:
                 raise TooManyRequests(
                     "too many granted blocks have not arrived yet; send those first", retry_after=30
                 )
-            check_room(tx, uploader, sum(block.size for block in fresh))
+            check_room(tx, uploader, sum(block.size for block in fresh), now=now)
             granted = [
                 Staged(
                     names[block.sha256],

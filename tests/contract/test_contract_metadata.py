@@ -447,16 +447,24 @@ async def test_lists_longer_than_a_statement_takes(metadata: SqlMetadata, ann: S
         tx.blocks.keep(keys)
         tx.blocks.end_leases(keys, ann.id)
         assert tx.blocks.mark_bad([BlobId(each) for each in keys], now=NOW) == 0
-        return tx.blocks.leased_bytes(ann.id)
+        return tx.blocks.leased_bytes(ann.id, now=NOW)
 
     assert await metadata.write(much) == 0
+
+
+async def test_an_expired_lease_does_not_count(metadata: SqlMetadata, ann: Somebody) -> None:
+    key, _ = await metadata.write(lambda tx: ann.block(tx, "12345"))
+    await metadata.write(lambda tx: tx.blocks.lease(ann.ns, key, 5, ann.id, expires_at=LATER))
+    just_before = LATER - timedelta(seconds=1)
+    assert await metadata.read(lambda tx: tx.blocks.leased_bytes(ann.id, now=just_before)) == 5
+    assert await metadata.read(lambda tx: tx.blocks.leased_bytes(ann.id, now=LATER)) == 0
 
 
 async def test_leases_count_once_a_block_and_each_user_s_own(
     metadata: SqlMetadata, ann: Somebody, bob: Somebody
 ) -> None:
     def leased(tx: Transaction) -> tuple[int, int]:
-        return tx.blocks.leased_bytes(ann.id), tx.blocks.leased_bytes(bob.id)
+        return tx.blocks.leased_bytes(ann.id, now=NOW), tx.blocks.leased_bytes(bob.id, now=NOW)
 
     key, _ = await metadata.write(lambda tx: ann.block(tx, "12345"))
     await metadata.write(lambda tx: tx.blocks.lease(ann.ns, key, 5, ann.id, expires_at=LATER + timedelta(1)))

@@ -32,7 +32,7 @@ _PROLONG_LEASE = (
 )
 _ADD_LEASE = insert(leases)
 _LEASED_BYTES = select(func.coalesce(func.sum(leases.c.size), 0)).where(
-    leases.c.user_id == bindparam("b_user")
+    leases.c.user_id == bindparam("b_user"), leases.c.expires_at > bindparam("b_now")
 )
 
 
@@ -103,8 +103,9 @@ class SqlBlocks:
             }
             self._connection.execute(_ADD_LEASE, row)
 
-    def leased_bytes(self, user: UserId) -> int:
-        return int(self._connection.execute(_LEASED_BYTES, {"b_user": user}).scalar_one())
+    def leased_bytes(self, user: UserId, *, now: datetime) -> int:
+        wanted = {"b_user": user, "b_now": now}
+        return int(self._connection.execute(_LEASED_BYTES, wanted).scalar_one())
 
     def renew_leases(
         self, namespace: NamespaceId, hashes: Sequence[Sha256], user: UserId, *, expires_at: datetime

@@ -253,7 +253,7 @@ leases = Table(
     ForeignKeyConstraint(["ns_id", "block_key"], ["blocks.ns_id", "blocks.block_key"]),
     Index(None, "ns_id", "block_key"),
     # Covers the sum of what a user has uploaded and not committed.
-    Index(None, "user_id", "size"),
+    Index(None, "user_id", "expires_at", "size"),
 )
 
 changes = Table(

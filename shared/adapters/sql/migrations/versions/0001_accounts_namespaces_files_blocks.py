@@ -222,7 +222,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("block_key", "user_id", name="pk_leases"),
     )
     op.create_index("ix_leases_ns_id_block_key", "leases", ["ns_id", "block_key"], unique=False)
-    op.create_index("ix_leases_user_id_size", "leases", ["user_id", "size"], unique=False)
+    op.create_index(
+        "ix_leases_user_id_expires_at_size", "leases", ["user_id", "expires_at", "size"], unique=False
+    )
 
     op.create_table(
         "versions",
