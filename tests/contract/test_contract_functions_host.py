@@ -58,7 +58,8 @@ def read_text(stream: func.InputStream, context):
     note("text", name=stream.name, content=stream.read().decode(), length=stream.length, uri=stream.uri,
          metadata=stream.metadata, invocation=context.invocation_id)
 
-@app.blob_trigger(arg_name="client", path="%CONTAINER%/sdk-{name}", connection="STORE", source="EventGrid")
+@app.blob_trigger(arg_name="client", path="%CONTAINER%/sdk-{name}", connection="STORE",
+                  source=func.BlobSource.EVENT_GRID)
 def by_client(client: sdk.BlobClient):
     note("client", name=client.blob_name, content=client.download_blob().readall().decode())
 
@@ -290,6 +291,14 @@ def b_second(req): ...
         (
             '@app.blob_trigger(arg_name="b", path="c00/{n}", connection="STORE")\ndef f(b: dict): ...',
             "the type",
+        ),
+        (
+            '@app.blob_trigger(arg_name="b", path="c00/{n}", connection="EVENTS")\ndef f(b): ...',
+            "connection string for blobs can't be used",
+        ),
+        (
+            '@app.blob_trigger(arg_name="b", path="c00/{n}", connection="STORE", source="Post")\ndef f(b): ...',
+            "the source 'Post'",
         ),
     ],
 )

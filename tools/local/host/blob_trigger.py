@@ -110,9 +110,13 @@ class BlobTrigger:
     async def _service(self, connection: str) -> BlobServiceClient:
         # One retry, for a connection that the server has just closed; beyond that, the next pass is one.
         policy = LinearRetry(backoff=1, retry_total=1, random_jitter_range=0)
-        client = BlobServiceClient.from_connection_string(
-            connection, retry_policy=policy, connection_timeout=5
-        )
+        try:
+            client = BlobServiceClient.from_connection_string(
+                connection, retry_policy=policy, connection_timeout=5
+            )
+        except ValueError as error:
+            # The SDK's words say what is missing and never quote the string, which holds a key.
+            raise HostError(f"a connection string for blobs can't be used: {error}") from None
         return await self._clients.enter_async_context(client)
 
 
@@ -177,8 +181,15 @@ def _watch(function: LoadedFunction, parts: Parts) -> tuple[Source, Watch]:
         pattern = parse_blob_path(path)
     except ValueError as error:
         raise HostError(f"{name}: {error}") from None
+    if _source(function) not in ("eventgrid", "logsandcontainerscan"):
+        raise HostError(f"{name}: the source {settings['source']!r} is not EventGrid or LogsAndContainerScan")
     source = Source(connection_string(setting, parts.environment, name), pattern.container)
     return source, Watch(function, pattern, blob_argument(function, setting))
+
+
+def _source(function: LoadedFunction) -> str:
+    """The source without case and underscores: an enum member arrives as EVENT_GRID, text as EventGrid."""
+    return str(function.trigger.settings.get("source") or "LogsAndContainerScan").replace("_", "").lower()
 
 
 def _memory(parts: Parts) -> str:
@@ -197,5 +208,5 @@ def _announce(watch: Watch) -> None:
         _log.info("blob function %s is disabled", function.name)
         return
     _log.info("%s watches the container %s", function.name, watch.pattern.container)
-    if str(function.trigger.settings.get("source") or "").lower() == "eventgrid":
+    if _source(function) == "eventgrid":
         _log.info("%s asks for Event Grid, which isn't here: its container is listed instead", function.name)

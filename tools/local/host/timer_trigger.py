@@ -61,6 +61,8 @@ class TimerTrigger:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        if self._timers and self._parts.environment.get("WEBSITE_TIME_ZONE"):
+            _log.warning("WEBSITE_TIME_ZONE is not supported: timers run in UTC")
         for timer in self._timers:
             name = timer.function.name
             if timer.function.disabled:
