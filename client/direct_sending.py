@@ -45,6 +45,10 @@ class Pace:
     longest: float = 2.0
     silence: float = 60.0
 
+    def after_progress(self, left: int) -> float:
+        """Longer while much is left: the last answer ends the run, and the ones before only keep the server busy."""
+        return min(self.longest, self.first * (1 + left / 50))
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -188,7 +192,7 @@ class DirectRoute:
             settled += [self._delivered.pop(sha256)[0] for sha256 in asked if sha256 not in missing]
             now = monotonic()
             if settled:
-                self._heard_at, self._pause = now, self._pace.first
+                self._heard_at, self._pause = now, self._pace.after_progress(len(self._delivered))
                 self._throttled = False
             else:
                 self._pause = min(self._pause * self._pace.growth, self._pace.longest)

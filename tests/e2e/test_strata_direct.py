@@ -3,10 +3,15 @@
 import json
 import random
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from tests.support.system import Strata, System
+from client.block_putting import BlockPutter
+from client.transport import open_http
+from client.wire import Grants, decode
+from shared.domain.blocks import hash_of
+from tests.support.system import Api, Strata, System
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,17 @@ def test_a_file_of_40_mb(strata: Strata, tmp_path: Path) -> None:
     strata.json("down", "/large.bin", tmp_path / "back.bin")
     assert (tmp_path / "back.bin").read_bytes() == content
     assert _up(strata, tmp_path / "large.bin", "/copy.bin") == 0
+
+
+def test_a_name_that_is_filled_already_counts_as_delivered(system: System) -> None:
+    content = b"delivered, and the answer got lost"
+    with Api.sign_up(system.url, "twice") as api, open_http(1) as storage:
+        blocks = [{"sha256": hash_of(content), "size": len(content)}]
+        answer = api.client.post("/api/blocks/grants", json={"blocks": blocks})
+        grant = decode(answer.content, Grants, what="asking for grants").grants[0]
+        putter = BlockPutter(storage, Event())
+        putter.put(grant, content)
+        putter.put(grant, content)
 
 
 def test_fifty_small_files(strata: Strata, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Staged:
     size: int
     signature: str
     content: bytes | None = None
+    good: bool = False
     age: int = 0
 
 
@@ -75,7 +76,8 @@ class Staging:
             return Reply(403, b"<Error>AuthenticationFailed</Error>")
         if staged.content is not None:
             return Reply(409, b"<Error>BlobAlreadyExists</Error>")
-        staged.content = request.body
+        staged.good = sha256(request.body).hexdigest() == staged.sha256 and len(request.body) == staged.size
+        staged.content = request.body if self._server.keep_content else b""
         self.put_bytes += len(request.body)
         if self.busy_while_more_comes:
             for other in self.staged.values():
@@ -93,6 +95,5 @@ class Staging:
             if verdict == "lose":  # its event never comes: it stays where it is
                 continue
             del self.staged[name]
-            good = sha256(staged.content).hexdigest() == staged.sha256 and len(staged.content) == staged.size
-            if good and verdict == "look":
-                self._server.blocks[staged.sha256] = staged.content if self._server.keep_content else b""
+            if staged.good and verdict == "look":
+                self._server.blocks[staged.sha256] = staged.content

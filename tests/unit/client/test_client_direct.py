@@ -170,7 +170,12 @@ def test_grants_that_never_work_lead_back_to_the_gateway(ann: Command, server: F
 
 
 @pytest.mark.parametrize(
-    "filled", [Reply(409), Reply(403, headers={"x-ms-error-code": "UnauthorizedBlobOverwrite"})]
+    "filled",
+    [
+        Reply(409),
+        Reply(403, headers={"x-ms-error-code": "UnauthorizedBlobOverwrite"}),
+        Reply(403, headers={"x-ms-error-code": "AuthorizationPermissionMismatch"}),
+    ],
 )
 def test_a_delivery_whose_answer_got_lost_counts(ann: Command, server: FakeServer, filled: Reply) -> None:
     content = noise(100 * KIB)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.client.fake_server import FakeServer, Reply, Request
+from tests.unit.client.fake_staging import Verdict
 from tests.unit.client.running import MIB, Command, noise
 
 SCRIPT = """
@@ -26,6 +27,12 @@ for line in open("/proc/self/status"):
     if line.startswith("VmHWM"):
         print(line, file=sys.stderr)
 sys.exit(code)
+"""
+
+SHORT_SILENCE = """
+import client.direct_sending as direct
+gentle = direct.Pace
+direct.Pace = lambda: gentle(first=0.02, longest=0.1, silence=5.0)
 """
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -41,9 +48,10 @@ def start(ann: Command, server: FakeServer, home: Path) -> Iterator[Start]:
         "PYTHONPATH": str(Path(__file__).parents[3]),
     }
 
-    def run(*arguments: str, **how: Any) -> "subprocess.Popen[bytes]":
+    def run(*arguments: str, before: str = "", **how: Any) -> "subprocess.Popen[bytes]":
         how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env=environment, **how)
+        script = before + SCRIPT
+        process = subprocess.Popen([sys.executable, "-c", script, *arguments], env=environment, **how)
         processes.append(process)
         return process
 
@@ -167,9 +175,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(start: Start, server: FakeServe
     assert b"Traceback" not in err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_memory_stays_bounded_whatever_the_size(start: Start, server: FakeServer) -> None:
-    size, limit = 400 * MIB, 200 * MIB
+def write_big(size: int) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
     generator = random.Random(seed)
@@ -177,6 +183,28 @@ def test_memory_stays_bounded_whatever_the_size(start: Start, server: FakeServer
         for _ in range(size // MIB // 2):
             file.write(generator.randbytes(MIB))
             file.write(generator.randbytes(1024) * 1024)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("verdict", ["look", "lose"])
+def test_memory_stays_bounded_when_sent_directly(start: Start, server: FakeServer, verdict: Verdict) -> None:
+    write_big(300 * MIB)
+    server.keep_content = False
+    server.staging.delay = 10
+    server.staging.verdict = lambda name: verdict
+    process = start("up", "--direct", "big", "/big", before=SHORT_SILENCE)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert (b"gateway" in err) is (verdict == "lose")
+    peak = int(err.decode().split("VmHWM:")[1].split()[0]) * 1024
+    print("peak MiB", peak // MIB)
+    assert peak < 200 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_memory_stays_bounded_whatever_the_size(start: Start, server: FakeServer) -> None:
+    size, limit = 400 * MIB, 200 * MIB
+    write_big(size)
     for arguments in (("up", "big", "/big"), ("down", "/big", "copy")):
         process = start(*arguments)
         _, err = process.communicate(timeout=120)

@@ -9,6 +9,7 @@ import pytest
 
 from client.api import Api
 from client.block_claims import BLOCK_COST, Claim, Claims
+from client.block_putting import BlockPutter
 from client.block_sending import BlockSender
 from client.connection import Place, logged_in
 from client.crew import Crew
@@ -19,8 +20,10 @@ from client.remote_paths import parse_remote
 from client.report import Report
 from client.sending import Sender
 from client.sources import walk
+from client.transport import open_http
 from shared.domain.blocks import BlockRef, Sha256, hash_of
 from tests.unit.client.fake_server import FakeServer
+from tests.unit.client.fake_staging import Verdict
 from tests.unit.client.running import MIB, Command, noise
 
 
@@ -113,3 +116,30 @@ def test_progress_counts_each_byte_once_though_a_file_is_read_twice(
     assert min(counted) < 0
     assert sum(files) == 1
     assert report.counts == {"committed": 1}
+
+
+def test_progress_of_direct_sending_counts_what_was_delivered(
+    ann: Command, server: FakeServer, home: Path
+) -> None:
+    Path("a").write_bytes(noise(100_000))
+    counted = Event()
+    before_indexing: list[bool] = []
+
+    def verdict(name: str) -> Verdict:
+        before_indexing.append(counted.wait(10))
+        return "look"
+
+    server.staging.verdict = verdict
+    stop = Event()
+    with (
+        logged_in(Place(server.url, home), stop, connections=2) as api,
+        open_http(2) as storage,
+        Crew(2, room=16 * MIB, stop=stop) as crew,
+    ):
+        report = Report(on_bytes=lambda size: counted.set() if size == 100_000 else None)
+        putter = BlockPutter(storage, stop)
+        sender = Sender(api, crew, report, compressing=False, force=False, direct=putter)
+        sender.send_all(walk(Path("a"), parse_remote("/a")))
+        sender.finish()
+    assert before_indexing == [True]
+    assert report.bytes_sent == 100_000
