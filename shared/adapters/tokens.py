@@ -131,6 +131,9 @@ class HmacSeals:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except ValueError as error:
             raise Malformed(f"the {purpose} was not issued here") from error
+        # The last letter has bits to spare: without this, one seal could be written in several ways.
+        if _text(sealed) != text:
+            raise Malformed(f"the {purpose} was not issued here")
         content, mark = sealed[:-16], sealed[-16:]
         if not hmac.compare_digest(mark, _mac(self._secret, f"seal:{purpose}", content)[:16]):
             raise Malformed(f"the {purpose} was not issued here")

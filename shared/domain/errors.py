@@ -15,8 +15,10 @@
     ├── Conflict                  true when it was sent, not any more
     │   ├── UsernameTaken
     │   ├── NameExists            another entry has the place
+    │   ├── FolderCycle           a folder can't be moved into itself
     │   ├── VersionConflict       the head is not the base
     │   └── MissingBlocks         a manifest names blocks that the caller has yet to upload
+    ├── CursorReset               a cursor that can't be followed any more
     ├── PreconditionFailed        If-Match or If-None-Match does not hold
     ├── TooLarge                  more bytes or items than a limit allows
     ├── UnsupportedMedia          a content type or encoding that isn't understood
@@ -124,6 +126,11 @@ class NameExists(Conflict):
         return {"entry": self.entry, "kind": self.kind}
 
 
+class FolderCycle(Conflict):
+    code = "cycle"
+    title = "Folder can't be moved into itself"
+
+
 class VersionConflict(Conflict):
     """`head` describes the file's current version, None when the file is gone."""
 
@@ -150,6 +157,11 @@ class MissingBlocks(Conflict):
 
     def members(self) -> Mapping[str, Any]:
         return {"missing": list(self.missing)}
+
+
+class CursorReset(StrataError):
+    code = "cursor_reset"
+    title = "Cursor can't be followed any more"
 
 
 class PreconditionFailed(StrataError):

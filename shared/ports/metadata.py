@@ -19,8 +19,10 @@ from shared.ports.tables_accounts import Accounts
 from shared.ports.tables_blocks import Blocks
 from shared.ports.tables_files import Files
 from shared.ports.tables_jobs import Jobs
+from shared.ports.tables_journal import Journal
 from shared.ports.tables_namespaces import Namespaces, Replies
 from shared.ports.tables_staging import Staging
+from shared.ports.tables_trash import Trash
 
 T = TypeVar("T")
 
@@ -37,6 +39,12 @@ class Transaction(Protocol):
 
     @property
     def files(self) -> Files: ...
+
+    @property
+    def trash(self) -> Trash: ...
+
+    @property
+    def journal(self) -> Journal: ...
 
     @property
     def replies(self) -> Replies: ...

@@ -1,6 +1,6 @@
-"""Nodes, versions, the edges from versions to blocks, and the journal."""
+"""Nodes, versions, and the edges from versions to blocks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,15 +14,6 @@ from shared.domain.versions import Version
 class NodeKind(StrEnum):
     FILE = "file"
     FOLDER = "folder"
-
-
-class ChangeKind(StrEnum):
-    """What a journal entry tells."""
-
-    FOLDER_CREATED = "folder_created"
-    FILE_CREATED = "file_created"
-    FILE_CHANGED = "file_changed"
-    FILE_DELETED = "file_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +33,6 @@ class Place:
 
     seq: int
     position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A journal entry; (namespace, seq, position) is its place."""
-
-    kind: ChangeKind
-    node: NodeId
-    version: VersionId | None
-    device: DeviceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +83,44 @@ class Files(Protocol):
         """A version of a node, living or deleted, whose content was not purged."""
         ...
 
-    def delete_node(self, namespace: NamespaceId, node: NodeId, *, seq: int) -> bool:
-        """Move a living node to the trash; False when it is there already."""
+    def versions(
+        self, namespace: NamespaceId, node: NodeId, *, before: int | None, limit: int
+    ) -> Sequence[Version]:
+        """Versions of a node whose content was not purged, newest first, from numbers below `before`."""
         ...
 
-    def record(self, namespace: NamespaceId, seq: int, changes: Iterable[Change], *, now: datetime) -> None:
-        """Append to the journal, at positions from 0."""
+    def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:
+        """Whether the node and every folder above it are in the tree."""
+        ...
+
+    def is_within(self, namespace: NamespaceId, node: NodeId, folder: NodeId) -> bool:
+        """Whether `folder` is the node itself or somewhere above it."""
+        ...
+
+    def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
+        """Give a living node another place; raises NameExists when another entry has it. The namespace is locked."""
+        ...
+
+    def delete_node(self, namespace: NamespaceId, node: NodeId, *, seq: int) -> bool:
+        """Move a living node, and with a folder all that is under it, to the trash; False when it is there already."""
+        ...
+
+    def search(
+        self, namespace: NamespaceId, text: str, *, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
+        """Nodes whose name's key contains `text`, a key itself, in the order of creation."""
         ...
 
     def page(
         self, namespace: NamespaceId, *, after: Place | None, limit: int
     ) -> Sequence[tuple[Place, Node]]:
         """Files of the whole namespace, oldest first, from behind `after`."""
+        ...
+
+    def everything(
+        self, namespace: NamespaceId, *, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
+        """Files and folders of the whole namespace, oldest first, from behind `after`."""
         ...
 
     def children(

@@ -1,5 +1,6 @@
 """Namespaces and their members, and the answers kept for repeated requests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -16,6 +17,15 @@ class Usage:
     used: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a namespace's journal is; another `epoch` means that it began anew."""
+
+    id: NamespaceId
+    seq: int
+    epoch: int
+
+
 class Namespaces(Protocol):
     def add_personal(self, namespace: NamespaceId, owner: UserId, *, quota: int, now: datetime) -> None:
         """Make the user's own namespace with its root folder; the user becomes its owner."""
@@ -25,6 +35,10 @@ class Namespaces(Protocol):
 
     def role(self, namespace: NamespaceId, user: UserId) -> Role | None:
         """The user's role, None when there is no such namespace or the user is no member: one answer for both."""
+        ...
+
+    def seen_by(self, user: UserId) -> Sequence[Standing]:
+        """The namespaces that the user is a member of, ordered by id."""
         ...
 
     def usage(self, namespace: NamespaceId) -> Usage: ...

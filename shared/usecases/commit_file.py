@@ -25,7 +25,8 @@ from shared.domain.names import Name
 from shared.domain.versions import Basis, OnVersion, Replace, Stale, Unchanged, Version, decide_commit
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock, Ids
-from shared.ports.tables_files import Change, ChangeKind, NewVersion, Node, NodeKind, Place
+from shared.ports.tables_files import NewVersion, Node, NodeKind, Place
+from shared.ports.tables_journal import Change, ChangeKind
 from shared.ports.tables_namespaces import Repeatable
 from shared.usecases.authority import Member, file_writer, writer
 from shared.usecases.repeating import describe_request
@@ -47,6 +48,11 @@ class CommitRequest:
     namespace: NamespaceId | None = None
     modified_at: datetime | None = None
     idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises Unacceptable for the path of the root; here, so that it comes before anything is stored."""
+        if self.file_id is None and not self.path:
+            raise Unacceptable("a file needs a name: the root itself is a folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,6 @@ class CommitFile:
         for a file or a base version that is not there, and what `check_manifest` and `writer` raise.
         """
         size = check_manifest(request.blocks, max_file_size=self.max_file_size)
-        if request.file_id is None and not request.path:
-            raise Unacceptable("a file needs a name: the root itself is a folder")
         commit = _Commit(request, size, root_hash(request.blocks), self.clock.now(), self.ids)
         repeatable = self._repeatable(caller.user_id, request, commit.root)
 
@@ -183,7 +187,7 @@ class _Commit:
             raise VersionConflict("the file was changed meanwhile", head=None)
         kind = ChangeKind.FILE_CHANGED if spot.node else ChangeKind.FILE_CREATED
         changes.append(Change(kind, node_id, version.id, member.device_id))
-        tx.files.record(member.namespace, seq, changes, now=self.now)
+        tx.journal.record(member.namespace, seq, changes, now=self.now)
         tx.blocks.end_leases(keys, member.user_id)
         return self._answer(node_id, spot.path, version)
 

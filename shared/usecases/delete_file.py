@@ -9,7 +9,8 @@ from shared.domain.errors import FileNotFound
 from shared.domain.ids import NodeId
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock
-from shared.ports.tables_files import Change, ChangeKind, NodeKind
+from shared.ports.tables_files import NodeKind
+from shared.ports.tables_journal import Change, ChangeKind
 from shared.usecases.authority import file_writer
 from shared.usecases.repeating import describe_request
 
@@ -41,7 +42,7 @@ class DeleteFile:
             if not tx.files.delete_node(member.namespace, file_id, seq=seq):
                 raise FileNotFound("there is no such file")
             change = Change(ChangeKind.FILE_DELETED, file_id, None, member.device_id)
-            tx.files.record(member.namespace, seq, [change], now=now)
+            tx.journal.record(member.namespace, seq, [change], now=now)
             if repeatable:
                 tx.replies.keep(repeatable, json.dumps(seq))
             return seq

@@ -14,7 +14,8 @@ from shared.domain.errors import MissingBlocks
 from shared.domain.ids import NamespaceId
 from shared.domain.names import Name
 from shared.domain.versions import OnHead
-from shared.usecases.admit_block import AdmitBlock, CheckBlocks
+from shared.usecases.admit_block import AdmitBlock, CheckBlocks, check_room
+from shared.usecases.authority import writer
 from shared.usecases.commit_file import CommitFile, CommitRequest, Committed
 
 SIDE_BY_SIDE = 4
@@ -55,6 +56,8 @@ class UploadFile:
             idempotency_key=upload.idempotency_key,
         )
         missing = await self.check_blocks(caller, upload.namespace, list(by_hash))
+        if len(missing) > 1:
+            await self._check_room(caller, upload.namespace, sum(len(by_hash[sha256]) for sha256 in missing))
         for attempt in range(1, _TRIES + 1):
             await self._admit(caller, upload.namespace, [by_hash[sha256] for sha256 in missing])
             try:
@@ -65,6 +68,13 @@ class UploadFile:
                     raise
                 missing = [Sha256(sha256) for sha256 in error.missing]
         raise AssertionError("the last try returns or raises")
+
+    async def _check_room(self, caller: Caller, namespace: NamespaceId | None, size: int) -> None:
+        """Raise QuotaExceeded before the first block: those that fit would take up room until their leases end."""
+        now = self.admit_block.clock.now()
+        await self.admit_block.metadata.write(
+            lambda tx: check_room(tx, writer(tx, caller, namespace), size, now=now)
+        )
 
     async def _admit(self, caller: Caller, namespace: NamespaceId | None, views: list[memoryview]) -> None:
         waiting = iter(views)

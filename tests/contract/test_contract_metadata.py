@@ -34,7 +34,8 @@ from shared.domain.versions import Version
 from shared.ports.metadata import Transaction
 from shared.ports.tables_accounts import Device, RefreshToken
 from shared.ports.tables_blocks import Placement
-from shared.ports.tables_files import Assembly, Change, ChangeKind, NewVersion, NodeKind, Place
+from shared.ports.tables_files import Assembly, NewVersion, NodeKind, Place
+from shared.ports.tables_journal import Change, ChangeKind
 from shared.ports.tables_namespaces import Repeatable, Usage
 from tests.support.doubles import START as NOW
 
@@ -628,9 +629,9 @@ async def test_pages_and_children_together_give_everything_once(metadata: SqlMet
 
 async def test_the_journal_has_each_place_once(metadata: SqlMetadata, ann: Somebody) -> None:
     change = Change(ChangeKind.FILE_CREATED, NodeId(new()), VersionId(new()), ann.device)
-    await metadata.write(lambda tx: tx.files.record(ann.ns, 1, [change, change], now=NOW))
+    await metadata.write(lambda tx: tx.journal.record(ann.ns, 1, [change, change], now=NOW))
     with pytest.raises(IntegrityError):
-        await metadata.write(lambda tx: tx.files.record(ann.ns, 1, [change], now=NOW))
+        await metadata.write(lambda tx: tx.journal.record(ann.ns, 1, [change], now=NOW))
 
 
 async def test_an_assembly_is_used_until_it_is_bad(metadata: SqlMetadata, ann: Somebody) -> None:

@@ -27,8 +27,10 @@ from shared.adapters.sql.blocks import SqlBlocks
 from shared.adapters.sql.files import SqlFiles
 from shared.adapters.sql.group_commit import GroupCommit
 from shared.adapters.sql.jobs import SqlJobs
+from shared.adapters.sql.journal import SqlJournal
 from shared.adapters.sql.namespaces import SqlNamespaces, SqlReplies
 from shared.adapters.sql.staging import SqlStaging
+from shared.adapters.sql.trash import SqlTrash
 from shared.domain.errors import Unavailable
 from shared.ports.metadata import Transaction
 
@@ -58,6 +60,8 @@ class SqlTransaction:
         self.namespaces = SqlNamespaces(connection)
         self.blocks = SqlBlocks(connection)
         self.files = SqlFiles(connection)
+        self.trash = SqlTrash(connection)
+        self.journal = SqlJournal(connection)
         self.replies = SqlReplies(connection)
         self.staging = SqlStaging(connection)
         self.jobs = SqlJobs(connection)

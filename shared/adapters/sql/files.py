@@ -1,49 +1,32 @@
 """Nodes, versions, edges and the journal in SQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from shared.adapters.sql.nodes import LIVING_NODE, VERSION_COLUMNS, node_of, version_of
 from shared.adapters.sql.paging import slices
-from shared.adapters.sql.schema import assemblies, blobs, changes, nodes, version_blocks, versions
+from shared.adapters.sql.schema import assemblies, blobs, nodes, version_blocks, versions
 from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, NamespaceId, NodeId, VersionId
 from shared.domain.names import Name
 from shared.domain.versions import Version
-from shared.ports.tables_files import Assembly, Change, NewVersion, Node, NodeKind, Place
-
-_VERSION_COLUMNS = (
-    versions.c.version_id,
-    versions.c.number,
-    versions.c.size,
-    versions.c.root_hash,
-    versions.c.created_at,
-    versions.c.modified_at,
-    versions.c.seq,
-)
-
-_NODE = (
-    select(nodes.c.node_id, nodes.c.parent_id, nodes.c.kind, nodes.c.name, *_VERSION_COLUMNS)
-    .join(versions, versions.c.version_id == nodes.c.head_version, isouter=True)
-    .where(nodes.c.deleted_seq.is_(None))
-)
+from shared.ports.tables_files import Assembly, NewVersion, Node, NodeKind, Place
 
 # Asked for many times a second, so they are built once.
-_IN_NAMESPACE = _NODE.where(nodes.c.ns_id == bindparam("b_ns"))
+_IN_NAMESPACE = LIVING_NODE.where(nodes.c.ns_id == bindparam("b_ns"))
 _NODE_BY_ID = _IN_NAMESPACE.where(nodes.c.node_id == bindparam("b_node"))
 _CHILD = _IN_NAMESPACE.where(
     nodes.c.parent_id == bindparam("b_parent"), nodes.c.name_key == bindparam("b_key")
 )
 _PLACE = (nodes.c.created_seq, nodes.c.created_position)
 _PAGE = _IN_NAMESPACE.add_columns(*_PLACE).where(nodes.c.kind == "file").order_by(*_PLACE)
-_PAGE_AFTER = _PAGE.where(
-    or_(
-        nodes.c.created_seq > bindparam("b_seq"),
-        and_(nodes.c.created_seq == bindparam("b_seq"), nodes.c.created_position > bindparam("b_position")),
-    )
+_EVERYTHING = _IN_NAMESPACE.add_columns(*_PLACE).where(nodes.c.parent_id.is_not(None)).order_by(*_PLACE)
+_BEHIND = or_(
+    nodes.c.created_seq > bindparam("b_seq"),
+    and_(nodes.c.created_seq == bindparam("b_seq"), nodes.c.created_position > bindparam("b_position")),
 )
 _CHILDREN = (
     _IN_NAMESPACE.add_columns(nodes.c.name_key)
@@ -58,17 +41,6 @@ _FOLDERS = select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
 )
 
 
-def _version(row: Row[*tuple[Any, ...]]) -> Version:
-    return Version(
-        row.version_id, row.number, row.size, row.root_hash, row.created_at, row.modified_at, row.seq
-    )
-
-
-def _node(row: Row[*tuple[Any, ...]]) -> Node:
-    head = _version(row) if row.version_id is not None else None
-    return Node(row.node_id, row.parent_id, NodeKind(row.kind), row.name, head)
-
-
 class SqlFiles:
     """Implements the Files port within one transaction."""
 
@@ -78,11 +50,11 @@ class SqlFiles:
     def child(self, namespace: NamespaceId, parent: NodeId, key: str) -> Node | None:
         wanted = {"b_ns": namespace, "b_parent": parent, "b_key": key}
         row = self._connection.execute(_CHILD, wanted).first()
-        return _node(row) if row else None
+        return node_of(row) if row else None
 
     def node(self, namespace: NamespaceId, node: NodeId) -> Node | None:
         row = self._connection.execute(_NODE_BY_ID, {"b_ns": namespace, "b_node": node}).first()
-        return _node(row) if row else None
+        return node_of(row) if row else None
 
     def namespace_of(self, node: NodeId) -> NamespaceId | None:
         found = select(nodes.c.ns_id).where(nodes.c.node_id == node)
@@ -149,44 +121,82 @@ class SqlFiles:
 
     def version(self, namespace: NamespaceId, node: NodeId, version: VersionId) -> Version | None:
         row = self._connection.execute(
-            select(*_VERSION_COLUMNS).where(
+            select(*VERSION_COLUMNS).where(
                 versions.c.ns_id == namespace,
                 versions.c.node_id == node,
                 versions.c.version_id == version,
                 versions.c.purged_at.is_(None),
             )
         ).first()
-        return _version(row) if row else None
+        return version_of(row) if row else None
+
+    def versions(
+        self, namespace: NamespaceId, node: NodeId, *, before: int | None, limit: int
+    ) -> Sequence[Version]:
+        page = select(*VERSION_COLUMNS).where(
+            versions.c.ns_id == namespace, versions.c.node_id == node, versions.c.purged_at.is_(None)
+        )
+        if before is not None:
+            page = page.where(versions.c.number < before)
+        rows = self._connection.execute(page.order_by(versions.c.number.desc()).limit(limit))
+        return [version_of(row) for row in rows]
+
+    def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:
+        return NodeId(namespace) in self._way_up(namespace, node)
+
+    def is_within(self, namespace: NamespaceId, node: NodeId, folder: NodeId) -> bool:
+        return folder in self._way_up(namespace, node)
+
+    def _way_up(self, namespace: NamespaceId, node: NodeId) -> set[NodeId]:
+        """The node and the living folders above it, up to the root or to the first that is deleted."""
+        way: set[NodeId] = set()
+        here: NodeId | None = node
+        while here is not None and here not in way:
+            row = self._connection.execute(_FOLDERS, {"b_ns": namespace, "b_ids": [here]}).first()
+            if row is None:
+                break
+            way.add(here)
+            here = row.parent_id
+        return way
+
+    def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
+        move = update(nodes).where(nodes.c.ns_id == namespace, nodes.c.node_id == node)
+        try:
+            self._connection.execute(move.values(parent_id=parent, name=name.text, name_key=name.key))
+        except IntegrityError as error:
+            raise NameExists(
+                f"{name.text!r} clashes with an entry of its folder", entry=name.text, kind="file or folder"
+            ) from error
 
     def delete_node(self, namespace: NamespaceId, node: NodeId, *, seq: int) -> bool:
         living = and_(nodes.c.ns_id == namespace, nodes.c.node_id == node, nodes.c.deleted_seq.is_(None))
         return self._connection.execute(update(nodes).where(living).values(deleted_seq=seq)).rowcount == 1
 
-    def record(self, namespace: NamespaceId, seq: int, entries: Iterable[Change], *, now: datetime) -> None:
-        rows = [
-            {
-                "ns_id": namespace,
-                "seq": seq,
-                "position": position,
-                "kind": change.kind.value,
-                "node_id": change.node,
-                "version_id": change.version,
-                "device_id": change.device,
-                "created_at": now,
-            }
-            for position, change in enumerate(entries)
-        ]
-        self._connection.execute(insert(changes), rows)
-
     def page(
         self, namespace: NamespaceId, *, after: Place | None, limit: int
     ) -> Sequence[tuple[Place, Node]]:
-        statement: Select[*tuple[Any, ...]] = _PAGE
+        return self._by_place(_PAGE, namespace, after, limit)
+
+    def everything(
+        self, namespace: NamespaceId, *, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
+        return self._by_place(_EVERYTHING, namespace, after, limit)
+
+    def search(
+        self, namespace: NamespaceId, text: str, *, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
+        found = _EVERYTHING.where(nodes.c.name_key.contains(text, autoescape=True))
+        return self._by_place(found, namespace, after, limit)
+
+    def _by_place(
+        self, statement: Select[*tuple[Any, ...]], namespace: NamespaceId, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, Node]]:
         wanted: dict[str, str | int] = {"b_ns": namespace}
         if after is not None:
-            statement, wanted = _PAGE_AFTER, {**wanted, "b_seq": after.seq, "b_position": after.position}
+            statement = statement.where(_BEHIND)
+            wanted |= {"b_seq": after.seq, "b_position": after.position}
         rows = self._connection.execute(statement.limit(limit), wanted)
-        return [(Place(row.created_seq, row.created_position), _node(row)) for row in rows]
+        return [(Place(row.created_seq, row.created_position), node_of(row)) for row in rows]
 
     def children(
         self, namespace: NamespaceId, parent: NodeId, kind: NodeKind, *, after: str | None, limit: int
@@ -195,7 +205,7 @@ class SqlFiles:
         if after is not None:
             statement, wanted = _CHILDREN_AFTER, {**wanted, "b_key": after}
         rows = self._connection.execute(statement.limit(limit), wanted)
-        return [(row.name_key, _node(row)) for row in rows]
+        return [(row.name_key, node_of(row)) for row in rows]
 
     def paths(self, namespace: NamespaceId, some: Sequence[Node]) -> Mapping[NodeId, str]:
         parents = {node.parent for node in some if node.parent is not None}

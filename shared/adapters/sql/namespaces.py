@@ -1,5 +1,6 @@
 """Namespaces, members and kept replies in SQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -8,7 +9,7 @@ from shared.adapters.sql.schema import members, namespaces, nodes, replies
 from shared.domain.accounts import Role
 from shared.domain.errors import KeyReused, NotFound, QuotaExceeded
 from shared.domain.ids import NamespaceId, UserId
-from shared.ports.tables_namespaces import Repeatable, Usage
+from shared.ports.tables_namespaces import Repeatable, Standing, Usage
 
 # Asked for every request, so they are built once.
 _PERSONAL = select(namespaces.c.ns_id).where(
@@ -16,6 +17,12 @@ _PERSONAL = select(namespaces.c.ns_id).where(
 )
 _ROLE = select(members.c.role).where(
     members.c.ns_id == bindparam("b_ns"), members.c.user_id == bindparam("b_user")
+)
+_SEEN_BY = (
+    select(namespaces.c.ns_id, namespaces.c.seq, namespaces.c.epoch)
+    .join(members, members.c.ns_id == namespaces.c.ns_id)
+    .where(members.c.user_id == bindparam("b_user"))
+    .order_by(namespaces.c.ns_id)
 )
 _USAGE = select(namespaces.c.quota, namespaces.c.used).where(namespaces.c.ns_id == bindparam("b_ns"))
 # Writing the row, even to what it holds, is the one lock that both databases know.
@@ -62,6 +69,10 @@ class SqlNamespaces:
     def role(self, namespace: NamespaceId, user: UserId) -> Role | None:
         role = self._connection.execute(_ROLE, {"b_ns": namespace, "b_user": user}).scalar_one_or_none()
         return Role(role) if role else None
+
+    def seen_by(self, user: UserId) -> Sequence[Standing]:
+        rows = self._connection.execute(_SEEN_BY, {"b_user": user})
+        return [Standing(row.ns_id, row.seq, row.epoch) for row in rows]
 
     def usage(self, namespace: NamespaceId) -> Usage:
         return Usage(*self._connection.execute(_USAGE, {"b_ns": namespace}).one())

@@ -125,6 +125,7 @@ nodes = Table(
     Column("created_seq", BIG, nullable=False),
     Column("created_position", Integer, nullable=False),
     Column("deleted_seq", BIG),
+    Column("purged_at", UtcTime),
     UniqueConstraint("ns_id", "node_id"),
     # A parent is in the same namespace.
     ForeignKeyConstraint(["ns_id", "parent_id"], ["nodes.ns_id", "nodes.node_id"]),
@@ -139,6 +140,15 @@ nodes = Table(
         mssql_where=text("deleted_seq IS NULL"),
     ),
     UniqueConstraint("ns_id", "created_seq", "created_position"),
+    Index(
+        "ix_nodes_trash",
+        "ns_id",
+        "deleted_seq",
+        sqlite_where=text("deleted_seq IS NOT NULL"),
+        mssql_where=text("deleted_seq IS NOT NULL"),
+    ),
+    # All entries of a folder, the deleted ones too: what a purge walks down.
+    Index(None, "ns_id", "parent_id"),
 )
 
 versions = Table(

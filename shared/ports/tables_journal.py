@@ -1,0 +1,56 @@
+"""The journal: every change of a namespace, in order, without gaps."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.ids import DeviceId, NamespaceId, NodeId, VersionId
+from shared.ports.tables_files import Node
+
+
+class ChangeKind(StrEnum):
+    """What a journal entry tells."""
+
+    FOLDER_CREATED = "folder_created"
+    FILE_CREATED = "file_created"
+    FILE_CHANGED = "file_changed"
+    FILE_MOVED = "file_moved"
+    FILE_DELETED = "file_deleted"
+    FILE_RESTORED = "file_restored"
+    FILE_PURGED = "file_purged"
+    FOLDER_MOVED = "folder_moved"
+    FOLDER_DELETED = "folder_deleted"
+    FOLDER_RESTORED = "folder_restored"
+    FOLDER_PURGED = "folder_purged"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A journal entry; (namespace, seq, position) is its place."""
+
+    kind: ChangeKind
+    node: NodeId
+    version: VersionId | None
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A journal entry with its place, and its node as it is now: None when the node itself was deleted."""
+
+    seq: int
+    position: int
+    change: Change
+    node: Node | None
+
+
+class Journal(Protocol):
+    def record(self, namespace: NamespaceId, seq: int, changes: Iterable[Change], *, now: datetime) -> None:
+        """Append to the journal, at positions from 0."""
+        ...
+
+    def after(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[Recorded]:
+        """The journal behind `seq`: about `limit` entries, always whole seqs, at least one if there is one."""
+        ...
