@@ -17,11 +17,13 @@ from shared.ports.metadata import Metadata
 from shared.ports.system import Clock, Ids
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.admit_staged_block import AdmitStagedBlock
+from shared.usecases.change_folders import ChangeFolders
 from shared.usecases.check_health import CheckHealth
 from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
 from shared.usecases.expire_tokens import ExpireTokens
+from shared.usecases.follow_changes import FollowChanges
 from shared.usecases.get_file import GetFile, GetManifest
 from shared.usecases.grant_blocks import GrantBlocks
 from shared.usecases.leased_job import LeasedJob
@@ -30,7 +32,10 @@ from shared.usecases.read_content import ReadContent
 from shared.usecases.reconcile_blobs import ReconcileBlobs
 from shared.usecases.sign_in import Lifetimes, Register, SignIn
 from shared.usecases.sweep_staging import SweepStaging
+from shared.usecases.tree import TreeWriter
 from shared.usecases.upload_file import UploadFile
+from shared.usecases.use_trash import UseTrash
+from shared.usecases.use_versions import UseVersions
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class Application:
     delete_file: DeleteFile
     download_grants: DownloadGrants
     reconcile_blobs: ReconcileBlobs
+    change_folders: ChangeFolders
+    use_trash: UseTrash
+    use_versions: UseVersions
+    follow_changes: FollowChanges
     grant_blocks: GrantBlocks
     admit_staged_block: AdmitStagedBlock
     sweep_staging: SweepStaging
@@ -101,6 +110,7 @@ def build(settings: Settings) -> Application:
     )
     admit_block = AdmitBlock(metadata, store, clock, ids, lease)
     admit_staged_block = AdmitStagedBlock(metadata, store, admit_block)
+    tree = TreeWriter(metadata, clock, remember)
     jobs = LeasedJob(metadata, clock, timedelta(seconds=settings.job_lease_seconds))
     check_blocks = CheckBlocks(metadata, clock, lease)
     commit_file = CommitFile(metadata, clock, ids, settings.max_file_bytes, remember)
@@ -124,9 +134,13 @@ def build(settings: Settings) -> Application:
         read_content=ReadContent(
             metadata, store, clock, ids, settings.read_grant, timedelta(days=settings.assembled_days)
         ),
-        delete_file=DeleteFile(metadata, clock, remember),
+        delete_file=DeleteFile(tree),
         download_grants=DownloadGrants(seals, clock, settings.read_grant),
         reconcile_blobs=ReconcileBlobs(metadata, store, clock),
+        change_folders=ChangeFolders(tree, ids),
+        use_trash=UseTrash(metadata, tree),
+        use_versions=UseVersions(metadata, commit_file),
+        follow_changes=FollowChanges(metadata, seals),
         grant_blocks=GrantBlocks(
             metadata, store, clock, ids, timedelta(minutes=settings.upload_grant_minutes)
         ),

@@ -32,6 +32,10 @@ class Role(enum.StrEnum):
     def may_write(self) -> bool:
         return self is not Role.VIEWER
 
+    @property
+    def may_purge(self) -> bool:
+        return self is Role.OWNER
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

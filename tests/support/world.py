@@ -22,15 +22,20 @@ from shared.ports.block_store import BlockStore
 from shared.ports.credentials import Passwords
 from shared.ports.metadata import Metadata
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
+from shared.usecases.change_folders import ChangeFolders
 from shared.usecases.commit_file import CommitFile, CommitRequest, Committed
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
+from shared.usecases.follow_changes import FollowChanges
 from shared.usecases.get_file import GetFile, GetManifest
 from shared.usecases.list_files import ListFiles
 from shared.usecases.read_content import ReadContent
 from shared.usecases.reconcile_blobs import ReconcileBlobs
 from shared.usecases.sign_in import DeviceClaim, Lifetimes, Register, SignIn
+from shared.usecases.tree import TreeWriter
 from shared.usecases.upload_file import Upload, UploadFile
+from shared.usecases.use_trash import UseTrash
+from shared.usecases.use_versions import UseVersions
 from tests.support.databases import watched_engine
 from tests.support.doubles import CountedIds, FixedClock, PlainPasswords
 from tests.support.samples import ref_of
@@ -93,7 +98,12 @@ class World:
         self.get_file = GetFile(metadata)
         self.get_manifest = GetManifest(metadata, store, clock, hour)
         self.read_content = ReadContent(metadata, store, clock, ids, hour, 3 * day)
-        self.delete_file = DeleteFile(metadata, clock, day)
+        self.tree = TreeWriter(metadata, clock, day)
+        self.delete_file = DeleteFile(self.tree)
+        self.change_folders = ChangeFolders(self.tree, ids)
+        self.use_trash = UseTrash(metadata, self.tree)
+        self.use_versions = UseVersions(metadata, self.commit_file)
+        self.follow_changes = FollowChanges(metadata, self.seals)
         self.download_grants = DownloadGrants(self.seals, clock, hour)
         self.reconcile_blobs = ReconcileBlobs(metadata, store, clock)
 

@@ -1,0 +1,168 @@
+"""The journal for clients: everything once, then every change, in order and without a gap.
+
+A cursor says how far its holder has read each namespace. Without one, the answer is a snapshot, page by page, and then
+a cursor from the moment that the snapshot began: what changed meanwhile is told again, which harms nobody, since an
+entry tells its node's state as it is *now*. A client that applies entries in order has exactly the tree, if it keeps
+what hangs below a deleted folder until that is purged: a restored folder is one entry, too, and brings it all back.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.accounts import Caller
+from shared.domain.errors import CursorReset
+from shared.domain.ids import DeviceId, NamespaceId, NodeId, UserId
+from shared.ports.credentials import Seals
+from shared.ports.metadata import Metadata, Transaction
+from shared.ports.tables_files import Node, NodeKind, Place
+from shared.ports.tables_journal import ChangeKind
+from shared.ports.tables_namespaces import Standing
+from shared.usecases.authority import reader
+
+_PURPOSE = "cursor"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One entry: what happened to `node_id`, and its state now; `node` and `path` are None when it is gone."""
+
+    namespace: NamespaceId
+    seq: int
+    kind: ChangeKind
+    node_id: NodeId
+    node: Node | None
+    path: str | None
+    device: DeviceId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A page; `has_more` says that the next page is not empty."""
+
+    entries: Sequence[Told]
+    cursor: str
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class FollowChanges:
+    metadata: Metadata
+    seals: Seals
+
+    async def __call__(self, caller: Caller, *, cursor: str | None, limit: int) -> Changes:
+        """The page behind `cursor`, of about `limit` entries, never a part of a seq.
+
+        Raises Malformed for a cursor that is not ours, CursorReset for one of another user or another beginning of a
+        journal: then start without.
+        """
+
+        def work(tx: Transaction) -> Changes:
+            reader(tx, caller, None)
+            standings = {standing.id: standing for standing in tx.namespaces.seen_by(caller.user_id)}
+            if cursor is None:
+                return self._snapshot(tx, caller.user_id, _Reading.begin(standings), standings, limit)
+            reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)
+            reading.check(standings)
+            if reading.snapshot is not None:
+                return self._snapshot(tx, caller.user_id, reading, standings, limit)
+            return self._journal(tx, caller.user_id, reading, standings, limit)
+
+        return await self.metadata.read(work)
+
+    def _snapshot(
+        self,
+        tx: Transaction,
+        user: UserId,
+        reading: "_Reading",
+        standings: dict[NamespaceId, Standing],
+        limit: int,
+    ) -> Changes:
+        told: list[Told] = []
+        for ns in sorted(standings):
+            if reading.snapshot is None or ns < reading.snapshot[0]:
+                continue
+            after = reading.snapshot[1] if ns == reading.snapshot[0] else None
+            found = tx.files.everything(ns, after=after, limit=limit - len(told) + 1)
+            page = found[: limit - len(told)]
+            paths = tx.files.paths(ns, [node for _, node in page])
+            for place, node in page:
+                if node.id in paths:
+                    kind = (
+                        ChangeKind.FILE_CREATED if node.kind is NodeKind.FILE else ChangeKind.FOLDER_CREATED
+                    )
+                    told.append(Told(ns, place.seq, kind, node.id, node, paths[node.id], None))
+            if len(found) > len(page):
+                last = page[-1][0] if page else after
+                return Changes(told, self._seal(user, _Reading(reading.seqs, (ns, last))), True)
+        done = _Reading(reading.seqs, None)
+        behind = any(standings[ns].seq > seq for ns, (seq, _) in done.seqs.items())
+        return Changes(told, self._seal(user, done), behind)
+
+    def _journal(
+        self,
+        tx: Transaction,
+        user: UserId,
+        reading: "_Reading",
+        standings: dict[NamespaceId, Standing],
+        limit: int,
+    ) -> Changes:
+        told: list[Told] = []
+        seqs = dict(reading.seqs)
+        for ns, standing in sorted(standings.items()):
+            seq, epoch = seqs.get(ns, (0, standing.epoch))
+            if len(told) >= limit:
+                break
+            entries = tx.journal.after(ns, seq=seq, limit=limit - len(told))
+            paths = tx.files.paths(ns, [entry.node for entry in entries if entry.node is not None])
+            for entry in entries:
+                path = paths.get(entry.change.node)
+                node = entry.node if path is not None else None
+                told.append(
+                    Told(ns, entry.seq, entry.change.kind, entry.change.node, node, path, entry.change.device)
+                )
+            seqs[ns] = (entries[-1].seq if entries else seq, epoch)
+        more = any(standing.seq > seqs.get(ns, (0, 0))[0] for ns, standing in standings.items())
+        return Changes(told, self._seal(user, _Reading(seqs, None)), more)
+
+    def _seal(self, user: UserId, reading: "_Reading") -> str:
+        return self.seals.seal(_PURPOSE, reading.dump(user))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How far a client is: (seq, epoch) of each namespace, and where in a snapshot it stands, if in one."""
+
+    seqs: dict[NamespaceId, tuple[int, int]]
+    snapshot: tuple[NamespaceId, Place | None] | None
+
+    @classmethod
+    def begin(cls, standings: dict[NamespaceId, Standing]) -> "_Reading":
+        seqs = {standing.id: (standing.seq, standing.epoch) for standing in standings.values()}
+        return cls(seqs, (min(standings), None))
+
+    @classmethod
+    def load(cls, content: bytes, user: UserId) -> "_Reading":
+        document = json.loads(content)
+        if document["user"] != user:
+            raise CursorReset("this cursor is another user's; start again without one")
+        seqs = {NamespaceId(ns): (seq, epoch) for ns, seq, epoch in document["at"]}
+        if document["in"] is None:
+            return cls(seqs, None)
+        ns, seq, position = document["in"]
+        return cls(seqs, (NamespaceId(ns), None if seq is None else Place(seq, position)))
+
+    def dump(self, user: UserId) -> bytes:
+        inside: list[Any] | None = None
+        if self.snapshot is not None:
+            ns, place = self.snapshot
+            inside = [ns, place.seq if place else None, place.position if place else None]
+        at = [[ns, seq, epoch] for ns, (seq, epoch) in self.seqs.items()]
+        return json.dumps({"user": user, "at": at, "in": inside}, separators=(",", ":")).encode()
+
+    def check(self, standings: dict[NamespaceId, Standing]) -> None:
+        for ns, (seq, epoch) in self.seqs.items():
+            standing = standings.get(ns)
+            if standing is not None and (standing.epoch != epoch or seq > standing.seq):
+                raise CursorReset("the journal began anew since this cursor; start again without one")
