@@ -9,7 +9,9 @@ from functions import (
     http_auth,
     http_blocks,
     http_files,
+    http_folders,
     http_health,
+    http_history,
     http_transfers,
     http_unmatched,
     timer_upkeep,
@@ -26,6 +28,8 @@ _served = RouteTable()
 if "api" in application.settings.roles:
     app.register_functions(http_auth.routes(application, _served))
     app.register_functions(http_files.routes(application, _served))
+    app.register_functions(http_folders.routes(application, _served))
+    app.register_functions(http_history.routes(application, _served))
 if "blocks" in application.settings.roles:
     app.register_functions(http_blocks.routes(application, _served))
     app.register_functions(http_transfers.routes(application, _served))

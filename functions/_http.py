@@ -54,6 +54,7 @@ STATUS: Mapping[type[errors.StrataError], int] = {
     MethodNotAllowed: 405,
     LengthRequired: 411,
     errors.Conflict: 409,
+    errors.CursorReset: 410,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,

@@ -4,11 +4,15 @@ The host answers a known route with a wrong method as if the route weren't there
 methods there are, so each route is noted here too when it is declared, and the catch-all asks this table.
 """
 
+import re
 from collections.abc import Callable
 
 import azure.functions as func
 
 from functions._http import Handler, answers
+
+# What templates here may ask of a parameter.
+_LENGTH = re.compile(r"\{\w+:length\((\d+)\)\}")
 
 
 class RouteTable:
@@ -31,9 +35,13 @@ class RouteTable:
         segments = tuple(path.lower().split("/"))
         found: set[str] = set()
         for template, methods in self._declared:
-            if len(template) == len(segments) and all(
-                part == segment or (part.startswith("{") and segment)
-                for part, segment in zip(template, segments, strict=True)
-            ):
+            if len(template) == len(segments) and all(map(_takes, template, segments)):
                 found |= methods
         return frozenset(found)
+
+
+def _takes(part: str, segment: str) -> bool:
+    if not part.startswith("{"):
+        return part == segment
+    length = _LENGTH.fullmatch(part)
+    return len(segment) == int(length[1]) if length else segment != ""

@@ -65,17 +65,34 @@ class Commit(msgspec.Struct):
     modified_at: str | None = None
 
 
+class Target(msgspec.Struct):
+    """The complete path that something is to have."""
+
+    path: Text
+
+
+class RestoreTarget(msgspec.Struct):
+    """Where to, None for where it was."""
+
+    path: Text | None = None
+
+
+class RestoreVersion(msgspec.Struct):
+    version_id: str
+
+
 def parse_time(raw: str | None) -> datetime | None:
     """A time with its zone (RFC 3339); raises Malformed."""
     if raw is None:
         return None
     try:
         moment = msgspec.convert(raw, datetime)
-    except msgspec.ValidationError as error:
+        if moment.tzinfo is None:
+            raise Malformed("modified_at must name its zone: end it with Z for UTC")
+        # In the first and the last hours of the calendar, other zones' times have no date in UTC.
+        return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError) as error:
         raise Malformed("modified_at must be a time such as 2026-01-31T12:00:00Z") from error
-    if moment.tzinfo is None:
-        raise Malformed("modified_at must name its zone: end it with Z for UTC")
-    return moment.astimezone(UTC)
 
 
 def stamp(moment: datetime) -> str:
@@ -104,3 +121,20 @@ def show_entry(entry: Entry) -> dict[str, Any]:
     if entry.node.head is None:
         raise ValueError("a listed file has a head")
     return show_file(entry.node, entry.path, entry.node.head)
+
+
+def show_folder(entry: Entry) -> dict[str, Any]:
+    """A folder of a listing."""
+    return {"folder_id": entry.node.id, "name": entry.node.name, "path": entry.path}
+
+
+def show_version(version: Version) -> dict[str, Any]:
+    """A version as a file's history shows it."""
+    return {
+        "version_id": version.id,
+        "version": version.number,
+        "size_bytes": version.size,
+        "root_hash": version.root_hash,
+        "created_at": stamp(version.created_at),
+        "modified_at": version.modified_at.isoformat(),
+    }

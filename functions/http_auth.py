@@ -23,7 +23,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     async def login(req: func.HttpRequest) -> func.HttpResponse:
         wanted = json_of(req, Login)
         known = DeviceId(parse_id(wanted.device_id, "device_id")) if wanted.device_id else None
-        claim = DeviceClaim(_printable(wanted.device_name), _printable(wanted.platform), known)
+        claim = DeviceClaim(_label(wanted.device_name, 128), _label(wanted.platform, 64), known)
         signed_in = await app.sign_in.log_in(wanted.username, wanted.password, claim)
         return answer({"message": "Login successful", **_tokens(signed_in)})
 
@@ -73,6 +73,10 @@ def _tokens(signed_in: SignedIn) -> dict[str, object]:
     }
 
 
-def _printable(label: str) -> str:
-    """A device's label without characters that could disturb the lists that it is shown in."""
-    return "".join(c if c.isprintable() else "�" for c in label).strip() or "unnamed"
+def _label(text: str, room: int) -> str:
+    """A device's label without characters that could disturb the lists that it is shown in.
+
+    It is cut at `room` UTF-16 units, in which SQL Server counts what a column holds.
+    """
+    printable = "".join(c if c.isprintable() else "�" for c in text)
+    return printable.encode("utf-16-le")[: 2 * room].decode("utf-16-le", "ignore").strip() or "unnamed"

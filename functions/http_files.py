@@ -4,7 +4,7 @@ import azure.functions as func
 
 from functions._http import answer, caller_of, integer_of, json_of, namespace_of
 from functions._routes import RouteTable
-from functions._shapes import Commit, parse_time, show_entry, show_file
+from functions._shapes import Commit, parse_time, show_entry, show_file, show_folder
 from shared.container import Application
 from shared.domain.blocks import BlockRef, parse_sha256
 from shared.domain.errors import Malformed
@@ -67,10 +67,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             listing = await app.list_files.whole_tree(caller, namespace, cursor=cursor, limit=limit)
         body: dict[str, object] = {"files": [show_entry(entry) for entry in listing.files]}
         if listing.folders is not None:
-            body["folders"] = [
-                {"folder_id": entry.node.id, "name": entry.node.name, "path": entry.path}
-                for entry in listing.folders
-            ]
+            body["folders"] = [show_folder(entry) for entry in listing.folders]
         return answer({**body, "next_cursor": listing.next_cursor})
 
     @served.route(bp, FILE, "GET")

@@ -38,7 +38,8 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             content=content,
             path=parse_path(name or f"upload-{now:%Y%m%d-%H%M%S}-{app.ids.new()[:8]}.bin"),
             on_head=OnHead(
-                parse_tags(req.headers.get("if-match")), parse_tags(req.headers.get("if-none-match"))
+                parse_tags(req.headers.get("if-match"), strong=True),
+                parse_tags(req.headers.get("if-none-match")),
             ),
             namespace=namespace_of(req),
             idempotency_key=parse_key(req.headers.get("idempotency-key")),
@@ -76,7 +77,9 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
         known = parse_tags(req.headers.get("if-none-match"))
         if known and known & {"*", file.version.root_hash}:
             return func.HttpResponse(status_code=304, headers=headers, mimetype=_TYPE)
-        wanted = req.headers.get("range") if req.headers.get("if-range", tag) == tag else None
+        # Ranges mean something to GET alone (RFC 9110, 14.2).
+        ranged = req.method == "GET" and req.headers.get("if-range", tag) == tag
+        wanted = req.headers.get("range") if ranged else None
         span = parse_range(wanted, size=size)
         if span is not None:
             headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"

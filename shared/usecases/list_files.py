@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain.accounts import Caller
 from shared.domain.errors import Malformed, NotFound
 from shared.domain.ids import NamespaceId, NodeId
-from shared.domain.names import Name
+from shared.domain.names import Name, name_key
 from shared.ports.credentials import Seals
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.tables_files import Node, NodeKind, Place
@@ -103,6 +103,30 @@ class ListFiles:
             node = find(tx, ns, path)
             files = [node] if node is not None and node.kind is NodeKind.FILE else []
             return Listing(_entries(tx, ns, files), None, None)
+
+        return await self.metadata.read(work)
+
+    async def search(
+        self, caller: Caller, namespace: NamespaceId | None, text: str, *, cursor: str | None, limit: int
+    ) -> Listing:
+        """A page of the files and folders whose name contains `text`, without regard to case, oldest first."""
+        key = name_key(text)
+
+        def work(tx: Transaction) -> Listing:
+            ns = reader(tx, caller, namespace).namespace
+            listing = [ns, "search", key]
+            position = self._open(cursor, listing)
+            after = Place(*position) if position else None
+            found = tx.files.search(ns, key, after=after, limit=limit + 1)
+            page = found[:limit]
+            following = None
+            if len(found) > limit:
+                last = page[-1][0]
+                following = self._close(listing, [last.seq, last.position])
+            entries = _entries(tx, ns, [node for _, node in page])
+            files = [entry for entry in entries if entry.node.kind is NodeKind.FILE]
+            folders = [entry for entry in entries if entry.node.kind is NodeKind.FOLDER]
+            return Listing(files, folders, following)
 
         return await self.metadata.read(work)
 
