@@ -165,7 +165,7 @@ def json_of(req: func.HttpRequest, kind: type[T]) -> T:
         raise errors.Malformed("the body is empty; a JSON object is expected")
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise errors.Malformed(f"the body can't be read: {error}") from error
     except RecursionError as error:
         raise errors.Malformed("the body can't be read: it is nested too deeply") from error

@@ -43,5 +43,8 @@ class RouteTable:
 def _takes(part: str, segment: str) -> bool:
     if not part.startswith("{"):
         return part == segment
+    if part.startswith("{*"):
+        # The catch-all takes every method everywhere, and is no address.
+        return False
     length = _LENGTH.fullmatch(part)
     return len(segment) == int(length[1]) if length else segment != ""
