@@ -15,9 +15,16 @@ from client.wire import (
     LoggedIn,
     Manifest,
     Missing,
+    Moved,
     Page,
+    Purged,
     Registered,
     RemoteFile,
+    RemoteFolder,
+    RemoteVersion,
+    TrashedEntry,
+    TrashPage,
+    Versions,
     decode,
 )
 from shared.domain.blocks import BlockRef, Sha256
@@ -120,6 +127,77 @@ class Api:
         """The file at `path`, None where there is none."""
         page = self._page({"path": path})
         return page.files[0] if page.files else None
+
+    def entry_at(self, path: str) -> RemoteFile | RemoteFolder:
+        """The file or the folder at `path`; raises NotThere."""
+        page = self._page({"path": path})
+        if page.files:
+            return page.files[0]
+        if page.folders:
+            return page.folders[0]
+        raise NotThere(f"{path}: there is no such file or folder on the server")
+
+    def make_folder(self, path: str) -> None:
+        """Raises Conflicting for a taken name, NotThere when the folder above is missing."""
+        self._change("POST", "folders", {"path": path})
+
+    def move(self, entry: RemoteFile | RemoteFolder, path: str) -> str:
+        """Give a file or folder another path; returns it as the server has it. Raises Conflicting, NotThere."""
+        route = f"folders/{entry.folder_id}" if isinstance(entry, RemoteFolder) else f"files/{entry.file_id}"
+        return decode(self._change("PATCH", route, {"path": path}), Moved, what="moving").path
+
+    def delete_folder(self, folder_id: str) -> None:
+        """Delete a folder with all that is in it; raises NotThere."""
+        self._change("DELETE", f"folders/{folder_id}", None)
+
+    def versions(self, file_id: str) -> Iterator[RemoteVersion]:
+        """A file's versions, newest first; raises NotThere."""
+        before: int | None = None
+        while True:
+            params = {} if before is None else {"before": str(before)}
+            reply = self._session.send(Call("GET", f"files/{file_id}/versions", params=params))
+            page = decode(reply.body, Versions, what="reading the history")
+            yield from page.versions
+            if page.next_before is None:
+                return
+            before = page.next_before
+
+    def restore_version(self, file_id: str, version_id: str) -> Committed:
+        """Make an old version current again, as a new version; raises NotThere."""
+        body = self._change("POST", f"files/{file_id}/restore", {"version_id": version_id})
+        return decode(body, Committed, what="restoring")
+
+    def trash(self) -> Iterator[TrashedEntry]:
+        """What was deleted, newest first."""
+        before: int | None = None
+        while True:
+            params = {} if before is None else {"before": str(before)}
+            page = decode(
+                self._session.send(Call("GET", "trash", params=params)).body,
+                TrashPage,
+                what="reading the trash",
+            )
+            yield from page.trash
+            if page.next_before is None:
+                return
+            before = page.next_before
+
+    def restore_trashed(self, entry_id: str, path: str | None) -> str:
+        """Bring something back, to where it was or to `path`; returns its path. Raises Conflicting, NotThere."""
+        body = self._change("POST", f"trash/{entry_id}/restore", {"path": path})
+        return decode(body, Moved, what="restoring").path
+
+    def purge(self, entry_id: str) -> Purged:
+        """Let go of something in the trash for good; raises NotThere."""
+        return decode(self._change("DELETE", f"trash/{entry_id}", None), Purged, what="purging")
+
+    def _change(self, method: str, route: str, document: dict[str, str | None] | None) -> bytes:
+        """Send a change that is made once, however often it has to be sent."""
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        if document is not None:
+            headers |= JSON
+        body = encode(document) if document is not None else b""
+        return self._session.send(Call(method, route, headers=headers, body=body)).body
 
     def folder(self, path: str, *, limit: int | None = None) -> Iterator[Page]:
         """Pages of what is directly in the folder `path`; raises NotThere."""

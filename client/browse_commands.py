@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 from rich import filesize
 
+from client.api import Api
 from client.connection import logged_in
 from client.errors import CommandFailed, NotThere, Refused
 from client.options import JsonOption, QuietOption, place_of, screen_of
-from client.remote_paths import parse_remote
+from client.remote_paths import RemotePath, parse_remote
 from client.remote_tree import Content, contents, folder_exists, look_up
 from client.screen import Document, error_member
-from client.wire import RemoteFile
+from client.wire import RemoteFile, RemoteFolder
 
 
 def ls(
@@ -64,10 +65,13 @@ def ls(
 def rm(
     context: typer.Context,
     remotes: Annotated[list[str], typer.Argument(metavar="REMOTE...", help="Remote files.")],
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Folders, too, with all that is in them.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Delete remote files. Folders are refused.
+    """Delete remote files, and with --recursive folders. What is deleted is in the trash: strata trash.
 
     Example:  strata rm /work/report.pdf
     """
@@ -80,11 +84,11 @@ def rm(
             try:
                 path = parse_remote(remote)
                 file = api.file_at(str(path)) if path.names and not path.into else None
-                if file is None and (not path.names or folder_exists(api, path)):
-                    raise Refused(f"{path} is a folder: only files can be deleted", code="is_folder")
-                if file is None:
-                    raise NotThere(f"{path}: there is no such file on the server")
-                api.delete(file.file_id)
+                if file is not None:
+                    api.delete(file.file_id)
+                    deleted.append({"path": file.path, "file_id": file.file_id})
+                else:
+                    deleted.append(_delete_folder(api, path, recursive))
             except CommandFailed as error:
                 if error.fatal:
                     raise
@@ -92,14 +96,24 @@ def rm(
                     worst = error
                 failed.append({"path": remote, "error": error_member(error)})
                 screen.complain(str(error))
-            else:
-                deleted.append({"path": file.path, "file_id": file.file_id})
     document: Document = {"deleted": deleted, "failed": failed}
     if worst:
         document["error"] = error_member(worst)
     screen.result(document, f"{len(deleted)} deleted" if deleted else None)
     if worst:
         raise typer.Exit(worst.exit_code)
+
+
+def _delete_folder(api: Api, path: RemotePath, recursive: bool) -> Document:
+    if not path.names:
+        raise Refused("the root folder can't be deleted", code="is_folder")
+    if not recursive and folder_exists(api, path):
+        raise Refused(f"{path} is a folder: add --recursive to delete all that is in it", code="is_folder")
+    entry = api.entry_at(str(path)) if recursive else None
+    if not isinstance(entry, RemoteFolder):
+        raise NotThere(f"{path}: there is no such file or folder on the server")
+    api.delete_folder(entry.folder_id)
+    return {"path": entry.path, "folder_id": entry.folder_id}
 
 
 def _document(file: RemoteFile) -> Document:

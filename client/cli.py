@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from client.account_commands import login, logout, register
 from client.browse_commands import ls, rm
 from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpected
+from client.history_commands import history, mkdir, mv, restore, trash
 from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
 from client.screen import Screen
 from client.transfer_commands import down, up
@@ -72,7 +73,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for panel, commands in {
-    "Files": (up, down, ls, rm),
+    "Files": (up, down, ls, mv, mkdir, rm),
+    "History": (history, restore, trash),
     "Account": (register, login, logout),
 }.items():
     for command in commands:

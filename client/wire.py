@@ -58,6 +58,47 @@ class RemoteFile(Answer, frozen=True):
 
 class RemoteFolder(Answer, frozen=True):
     path: str
+    folder_id: str = ""
+
+
+class Moved(Answer, frozen=True):
+    path: str
+
+
+class RemoteVersion(Answer, frozen=True):
+    """An old or the current state of a file; `size_bytes` in bytes, `version` counts from 1."""
+
+    version_id: str
+    version: int
+    size_bytes: int
+    root_hash: str
+    created_at: str
+    modified_at: str
+
+
+class Versions(Answer, frozen=True):
+    versions: Sequence[RemoteVersion]
+    next_before: int | None = None
+
+
+class TrashedEntry(Answer, frozen=True):
+    """Something deleted that can be brought back; `size_bytes` is None for folders."""
+
+    id: str
+    kind: str
+    name: str
+    size_bytes: int | None
+    deleted_at: str
+
+
+class TrashPage(Answer, frozen=True):
+    trash: Sequence[TrashedEntry]
+    next_before: int | None = None
+
+
+class Purged(Answer, frozen=True):
+    files: int
+    bytes: int
 
 
 class Page(Answer, frozen=True):

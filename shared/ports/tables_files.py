@@ -120,7 +120,10 @@ class Files(Protocol):
     def everything(
         self, namespace: NamespaceId, *, after: Place | None, limit: int
     ) -> Sequence[tuple[Place, Node]]:
-        """Files and folders of the whole namespace, oldest first, from behind `after`."""
+        """Files and folders of the whole namespace, oldest first, from behind `after`.
+
+        With those below deleted folders, which come back with them: `paths` tells them apart. The root is left out.
+        """
         ...
 
     def children(

@@ -38,7 +38,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A journal entry with its place, and its node as it is now: None when the node itself was deleted."""
+    """A journal entry with its place, and its node as it is now: None when it was deleted itself, or purged.
+
+    A node below a deleted folder is there: deleting the folder changed nothing of it.
+    """
 
     seq: int
     position: int

@@ -12,7 +12,7 @@ from shared.ports.system import Ids
 from shared.ports.tables_files import NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.usecases.authority import Member, file_writer, writer
-from shared.usecases.tree import TreeWriter, living_folder, living_node, refuse_taken
+from shared.usecases.tree import TreeWriter, living_folder, living_node, path_of, refuse_taken
 
 _MOVED = {NodeKind.FILE: ChangeKind.FILE_MOVED, NodeKind.FOLDER: ChangeKind.FOLDER_MOVED}
 
@@ -37,7 +37,7 @@ class ChangeFolders:
             tx.files.add_node(member.namespace, folder, parent.id, NodeKind.FOLDER, path[-1], Place(seq, 0))
             made = Change(ChangeKind.FOLDER_CREATED, folder, None, member.device_id)
             tx.journal.record(member.namespace, seq, [made], now=self.tree.clock.now())
-            return {"folder_id": folder, "path": _shown(path), "seq": seq}
+            return {"folder_id": folder, "path": path_of(tx, member.namespace, folder), "seq": seq}
 
         return await self.tree.run(
             lambda tx: writer(tx, caller, namespace),
@@ -67,7 +67,7 @@ class ChangeFolders:
             refuse_taken(tx, ns, parent.id, path[-1], node.id)
             tx.files.move_node(ns, node.id, parent.id, path[-1])
             seq = self.tree.record(tx, member, _MOVED[node.kind], node.id)
-            return {"id": node.id, "path": _shown(path), "seq": seq}
+            return {"id": node.id, "path": path_of(tx, ns, node.id), "seq": seq}
 
         return await self.tree.run(
             lambda tx: file_writer(tx, caller, node_id),

@@ -6,7 +6,7 @@ and only then are seq, version, edges and journal entry written.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -69,6 +69,15 @@ class Committed:
     unchanged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's blocks in order, and what follows from them: `size` in bytes, and the root hash."""
+
+    blocks: Sequence[BlockRef]
+    size: int
+    root: Sha256
+
+
 @dataclass(frozen=True)
 class CommitFile:
     metadata: Metadata
@@ -82,8 +91,22 @@ class CommitFile:
         for a file or a base version that is not there, and what `check_manifest` and `writer` raise.
         """
         size = check_manifest(request.blocks, max_file_size=self.max_file_size)
-        commit = _Commit(request, size, root_hash(request.blocks), self.clock.now(), self.ids)
-        repeatable = self._repeatable(caller.user_id, request, commit.root)
+        content = Content(request.blocks, size, root_hash(request.blocks))
+        repeatable = self._repeatable(caller.user_id, request, content.root)
+        return await self.run(caller, request, lambda _: content, repeatable)
+
+    async def run(
+        self,
+        caller: Caller,
+        request: CommitRequest,
+        content: Callable[[Transaction], Content],
+        repeatable: Repeatable | None,
+    ) -> Committed:
+        """Commit what `content` finds in the transaction, in place of the request's blocks.
+
+        It is asked only when the request is new: a repeated one gets its first answer, whatever has become of the file.
+        """
+        now = self.clock.now()
 
         def work(tx: Transaction) -> Committed:
             if request.file_id is not None:
@@ -92,7 +115,7 @@ class CommitFile:
                 member = writer(tx, caller, request.namespace)
             if repeatable is not None and (reply := tx.replies.recall(repeatable)):
                 return Committed(**json.loads(reply))
-            committed = commit.run(tx, member)
+            committed = _Commit(request, content(tx), now, self.ids).run(tx, member)
             if repeatable is not None:
                 tx.replies.keep(repeatable, json.dumps(asdict(committed)))
             return committed
@@ -112,11 +135,10 @@ class CommitFile:
 
 @dataclass(frozen=True)
 class _Commit:
-    """One commit's values, made before its transaction starts, so that a rerun writes the same."""
+    """One commit in its transaction."""
 
     request: CommitRequest
-    size: int
-    root: Sha256
+    content: Content
     now: datetime
     ids: Ids
 
@@ -124,7 +146,9 @@ class _Commit:
         place = self._find(tx, member.namespace)
         head = place.node.head if place.node else None
         self._check_base(tx, place.node)
-        decision = decide_commit(head=head, basis=self.request.basis, root=self.root, size=self.size)
+        decision = decide_commit(
+            head=head, basis=self.request.basis, root=self.content.root, size=self.content.size
+        )
         match decision:
             case Unchanged(head=current):
                 assert place.node is not None
@@ -134,7 +158,9 @@ class _Commit:
                     "the file was changed since the version that this is based on", head=_shown(head)
                 )
             case Replace():
-                return self._write(tx, member, place, decision, self.size - (head.size if head else 0))
+                return self._write(
+                    tx, member, place, decision, self.content.size - (head.size if head else 0)
+                )
 
     def _find(self, tx: Transaction, namespace: NamespaceId) -> "_Spot":
         if self.request.file_id is None:
@@ -156,12 +182,12 @@ class _Commit:
         self, tx: Transaction, member: Member, spot: "_Spot", decision: Replace, delta: int
     ) -> Committed:
         usable = tx.blocks.usable(
-            member.namespace, sorted({block.sha256 for block in self.request.blocks}), member.user_id
+            member.namespace, sorted({block.sha256 for block in self.content.blocks}), member.user_id
         )
-        missing = [b.sha256 for b in self.request.blocks if b.sha256 not in usable]
+        missing = [b.sha256 for b in self.content.blocks if b.sha256 not in usable]
         if missing:
             raise MissingBlocks(list(dict.fromkeys(missing)))
-        for block in self.request.blocks:
+        for block in self.content.blocks:
             if usable[block.sha256].size != block.size:
                 raise Unacceptable(
                     f"block {block.sha256} has {usable[block.sha256].size} bytes, not {block.size}"
@@ -175,13 +201,13 @@ class _Commit:
         version = Version(
             id=VersionId(self.ids.new()),
             number=decision.number,
-            size=self.size,
-            root_hash=self.root,
+            size=self.content.size,
+            root_hash=self.content.root,
             created_at=self.now,
             modified_at=self.request.modified_at or self.now,
             seq=seq,
         )
-        edges = [usable[block.sha256].key for block in self.request.blocks]
+        edges = [usable[block.sha256].key for block in self.content.blocks]
         new = NewVersion(version, decision.base, member.user_id, member.device_id, edges)
         if not tx.files.add_version(member.namespace, node_id, new):
             raise VersionConflict("the file was changed meanwhile", head=None)

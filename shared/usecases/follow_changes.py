@@ -2,8 +2,19 @@
 
 A cursor says how far its holder has read each namespace. Without one, the answer is a snapshot, page by page, and then
 a cursor from the moment that the snapshot began: what changed meanwhile is told again, which harms nobody, since an
-entry tells its node's state as it is *now*. A client that applies entries in order has exactly the tree, if it keeps
-what hangs below a deleted folder until that is purged: a restored folder is one entry, too, and brings it all back.
+entry tells its node's state as it is *now*.
+
+Deleting or restoring a folder is one entry, whatever hangs below. So a client that came too late to see what was in
+a folder before it went to the trash could not show it when the folder comes back. Therefore entries and snapshots tell
+of the nodes below deleted folders as well: they have a state, but no path. A client has exactly the tree if it
+does three things, and finds its way by parents:
+
+* keep each node's last state by its id, and let go of the node itself when an entry has none;
+* keep what hangs below a node that it let go of: it is out of the tree, because its way up is broken, and comes
+  back with the folder;
+* at `folder_purged`, let go of what hangs below the folder, too.
+
+In the middle of a page a parent may be one that is told only later. Behind the last page nothing is open.
 """
 
 import json
@@ -26,7 +37,10 @@ _PURPOSE = "cursor"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One entry: what happened to `node_id`, and its state now; `node` and `path` are None when it is gone."""
+    """One entry: what happened to `node_id`, and its state now.
+
+    `node` is None when it was deleted itself, or purged; `path` also when it hangs below a deleted folder.
+    """
 
     namespace: NamespaceId
     seq: int
@@ -88,17 +102,13 @@ class FollowChanges:
             page = found[: limit - len(told)]
             paths = tx.files.paths(ns, [node for _, node in page])
             for place, node in page:
-                if node.id in paths:
-                    kind = (
-                        ChangeKind.FILE_CREATED if node.kind is NodeKind.FILE else ChangeKind.FOLDER_CREATED
-                    )
-                    told.append(Told(ns, place.seq, kind, node.id, node, paths[node.id], None))
+                kind = ChangeKind.FILE_CREATED if node.kind is NodeKind.FILE else ChangeKind.FOLDER_CREATED
+                told.append(Told(ns, place.seq, kind, node.id, node, paths.get(node.id), None))
             if len(found) > len(page):
                 last = page[-1][0] if page else after
                 return Changes(told, self._seal(user, _Reading(reading.seqs, (ns, last))), True)
         done = _Reading(reading.seqs, None)
-        behind = any(standings[ns].seq > seq for ns, (seq, _) in done.seqs.items())
-        return Changes(told, self._seal(user, done), behind)
+        return Changes(told, self._seal(user, done), done.is_behind(standings))
 
     def _journal(
         self,
@@ -117,14 +127,11 @@ class FollowChanges:
             entries = tx.journal.after(ns, seq=seq, limit=limit - len(told))
             paths = tx.files.paths(ns, [entry.node for entry in entries if entry.node is not None])
             for entry in entries:
-                path = paths.get(entry.change.node)
-                node = entry.node if path is not None else None
-                told.append(
-                    Told(ns, entry.seq, entry.change.kind, entry.change.node, node, path, entry.change.device)
-                )
+                change, path = entry.change, paths.get(entry.change.node)
+                told.append(Told(ns, entry.seq, change.kind, change.node, entry.node, path, change.device))
             seqs[ns] = (entries[-1].seq if entries else seq, epoch)
-        more = any(standing.seq > seqs.get(ns, (0, 0))[0] for ns, standing in standings.items())
-        return Changes(told, self._seal(user, _Reading(seqs, None)), more)
+        read = _Reading(seqs, None)
+        return Changes(told, self._seal(user, read), read.is_behind(standings))
 
     def _seal(self, user: UserId, reading: "_Reading") -> str:
         return self.seals.seal(_PURPOSE, reading.dump(user))
@@ -160,6 +167,10 @@ class _Reading:
             inside = [ns, place.seq if place else None, place.position if place else None]
         at = [[ns, seq, epoch] for ns, (seq, epoch) in self.seqs.items()]
         return json.dumps({"user": user, "at": at, "in": inside}, separators=(",", ":")).encode()
+
+    def is_behind(self, standings: dict[NamespaceId, Standing]) -> bool:
+        """Whether a journal goes on; one that the user came to since the cursor was made is not read at all."""
+        return any(standing.seq > self.seqs.get(ns, (0, 0))[0] for ns, standing in standings.items())
 
     def check(self, standings: dict[NamespaceId, Standing]) -> None:
         for ns, (seq, epoch) in self.seqs.items():

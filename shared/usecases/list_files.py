@@ -79,7 +79,7 @@ class ListFiles:
                 raise NotFound("there is no such folder")
             position = self._open(cursor, [ns, folder.id]) or [NodeKind.FOLDER.value, None]
             kind, after = NodeKind(str(position[0])), position[1]
-            above = "/" + "".join(f"{name.text}/" for name in path)
+            above = tx.files.paths(ns, [folder])[folder.id] + "/" if path else "/"
             taken: dict[NodeKind, list[Entry]] = {NodeKind.FOLDER: [], NodeKind.FILE: []}
             room = limit
             for each in [NodeKind.FOLDER, NodeKind.FILE] if kind is NodeKind.FOLDER else [NodeKind.FILE]:
@@ -96,20 +96,26 @@ class ListFiles:
         return await self.metadata.read(work)
 
     async def one(self, caller: Caller, namespace: NamespaceId | None, path: tuple[Name, ...]) -> Listing:
-        """The file at `path`, or an empty listing."""
+        """The file or the folder at `path`, or an empty listing."""
 
         def work(tx: Transaction) -> Listing:
             ns = reader(tx, caller, namespace).namespace
             node = find(tx, ns, path)
-            files = [node] if node is not None and node.kind is NodeKind.FILE else []
-            return Listing(_entries(tx, ns, files), None, None)
+            found = _entries(tx, ns, [node]) if node is not None and node.parent is not None else []
+            is_file = node is not None and node.kind is NodeKind.FILE
+            return Listing(found if is_file else [], None if is_file else found, None)
 
         return await self.metadata.read(work)
 
     async def search(
         self, caller: Caller, namespace: NamespaceId | None, text: str, *, cursor: str | None, limit: int
     ) -> Listing:
-        """A page of the files and folders whose name contains `text`, without regard to case, oldest first."""
+        """A page of the files and folders whose name contains `text`, without regard to case, oldest first.
+
+        Raises Malformed for text that no database can look for: with NUL, or that is not valid Unicode.
+        """
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise Malformed("the text to search for must be valid Unicode without NUL")
         key = name_key(text)
 
         def work(tx: Transaction) -> Listing:

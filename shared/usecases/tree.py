@@ -80,6 +80,15 @@ def living_folder(tx: Transaction, namespace: NamespaceId, path: tuple[Name, ...
     return node
 
 
+def path_of(tx: Transaction, namespace: NamespaceId, node_id: NodeId) -> str:
+    """The path of a living node as it is stored, however the caller spelled the folders; raises NotFound."""
+    node = tx.files.node(namespace, node_id)
+    path = tx.files.paths(namespace, [node]).get(node_id) if node else None
+    if path is None:
+        raise NotFound("there is no such entry")
+    return path
+
+
 def refuse_taken(
     tx: Transaction, namespace: NamespaceId, parent: NodeId, name: Name, mover: NodeId | None
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.accounts import Caller
-from shared.domain.errors import Forbidden, NotFound
+from shared.domain.errors import Forbidden, NotFound, Unacceptable
 from shared.domain.ids import NamespaceId, NodeId
 from shared.domain.names import Name, parse_name
 from shared.ports.metadata import Metadata, Transaction
@@ -13,7 +13,7 @@ from shared.ports.tables_files import NodeKind
 from shared.ports.tables_journal import ChangeKind
 from shared.ports.tables_trash import Trashed
 from shared.usecases.authority import Member, file_writer, reader
-from shared.usecases.tree import TreeWriter, living_folder, refuse_taken
+from shared.usecases.tree import TreeWriter, living_folder, path_of, refuse_taken
 
 _RESTORED = {NodeKind.FILE: ChangeKind.FILE_RESTORED, NodeKind.FOLDER: ChangeKind.FOLDER_RESTORED}
 _PURGED = {NodeKind.FILE: ChangeKind.FILE_PURGED, NodeKind.FOLDER: ChangeKind.FOLDER_PURGED}
@@ -40,8 +40,10 @@ class UseTrash:
         """Bring a file, or a folder with all that went with it, back; returns {id, path, seq}.
 
         To `path`, by default where it was. Raises NotFound when it is not in the trash or its folder is gone,
-        NameExists when its name is taken meanwhile: then give another path.
+        NameExists when its name is taken meanwhile: then give another path. Raises Unacceptable for the root's path.
         """
+        if path is not None and not path:
+            raise Unacceptable("the root's place can't be taken")
 
         def work(tx: Transaction, member: Member) -> dict[str, Any]:
             ns = member.namespace
@@ -53,9 +55,7 @@ class UseTrash:
             refuse_taken(tx, ns, parent, name, None)
             tx.trash.restore(ns, node_id, parent, name)
             seq = self.tree.record(tx, member, _RESTORED[trashed.node.kind], node_id)
-            node = tx.files.node(ns, node_id)
-            paths = tx.files.paths(ns, [node] if node else [])
-            return {"id": node_id, "path": paths[node_id], "seq": seq}
+            return {"id": node_id, "path": path_of(tx, ns, node_id), "seq": seq}
 
         shown = "/".join(name.text for name in path) if path else None
         return await self.tree.run(

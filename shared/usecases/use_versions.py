@@ -8,8 +8,10 @@ from shared.domain.blocks import BlockRef
 from shared.domain.ids import NodeId, VersionId
 from shared.domain.versions import OnHead, Version
 from shared.ports.metadata import Metadata, Transaction
-from shared.usecases.commit_file import CommitFile, CommitRequest, Committed
+from shared.ports.tables_namespaces import Repeatable
+from shared.usecases.commit_file import CommitFile, CommitRequest, Committed, Content
 from shared.usecases.get_file import find_file
+from shared.usecases.repeating import describe_request
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class UseVersions:
     ) -> Committed:
         """Make a new version with the content of `version`; raises FileNotFound, and what a commit raises."""
 
-        def work(tx: Transaction) -> list[BlockRef]:
+        def content(tx: Transaction) -> Content:
             file = find_file(tx, caller, file_id, version)
-            return [BlockRef(b.sha256, b.size) for b in tx.blocks.of_version(file.namespace, version)]
+            blocks = [BlockRef(b.sha256, b.size) for b in tx.blocks.of_version(file.namespace, version)]
+            return Content(blocks, file.version.size, file.version.root_hash)
 
-        blocks = await self.metadata.read(work)
-        request = CommitRequest(
-            basis=OnHead(), blocks=blocks, file_id=file_id, idempotency_key=idempotency_key
-        )
-        return await self.commit_file(caller, request)
+        repeatable: Repeatable | None = None
+        if idempotency_key is not None:
+            until = self.commit_file.clock.now() + self.commit_file.remember
+            repeatable = describe_request(
+                caller.user_id, idempotency_key, "versions/restore", [file_id, version], expires_at=until
+            )
+        request = CommitRequest(basis=OnHead(), blocks=[], file_id=file_id)
+        return await self.commit_file.run(caller, request, content, repeatable)

@@ -31,6 +31,7 @@ _ENTRIES = (
             nodes.c.ns_id == changes.c.ns_id,
             nodes.c.node_id == changes.c.node_id,
             nodes.c.deleted_seq.is_(None),
+            nodes.c.purged_at.is_(None),
         ),
         isouter=True,
     )

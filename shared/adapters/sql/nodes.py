@@ -24,7 +24,8 @@ ANY_NODE = select(nodes.c.node_id, nodes.c.parent_id, nodes.c.kind, nodes.c.name
 )
 """A node with its head, living or deleted."""
 
-LIVING_NODE = ANY_NODE.where(nodes.c.deleted_seq.is_(None))
+# What hung below a folder that was purged has no mark of deletion of its own.
+LIVING_NODE = ANY_NODE.where(nodes.c.deleted_seq.is_(None), nodes.c.purged_at.is_(None))
 
 
 def version_of(row: Row[*tuple[Any, ...]]) -> Version:
