@@ -3,7 +3,7 @@
 A pass lists the container page by page and offers every version that isn't known to be settled. Three things keep a
 large container cheap: what was modified before a moment up to which everything is settled is passed over by its time
 alone; of the rest, the latest settled versions are remembered, a bounded number; and only what is in neither memory
-costs a look at its receipt. Passes never take more than half of the time.
+costs a look at its receipt. Listing never takes more than half of the time.
 """
 
 import asyncio
@@ -82,6 +82,7 @@ class Scanner:
         self._running: dict[_Key, tuple[asyncio.Task[None], datetime]] = {}
         self._settled_before = _NEVER
         self._oldest_open = _ALWAYS
+        self._waited = 0.0
         name = container.container_name
         self._listing = Trouble(over=f"container {name} is watched")
         self._working = Trouble(over=f"blobs of {name} are run again")
@@ -109,11 +110,14 @@ class Scanner:
                 self._listing.begins(f"storage doesn't answer ({type(error).__name__}): trying on")
             else:
                 self._listing.ends()
-            await asyncio.sleep(min(max(self._poll_every, loop.time() - began), LONGEST_PAUSE))
+            # What was waited for slots was the functions' time, not the listing's.
+            listing = loop.time() - began - self._waited
+            await asyncio.sleep(min(max(self._poll_every, listing), LONGEST_PAUSE))
 
     async def make_pass(self) -> None:
         """List once and begin what is due. Raises AzureError when storage can't be asked."""
         began = datetime.now(UTC)
+        self._waited = 0.0
         self._oldest_open = _ALWAYS
         pages = self._container.list_blobs(name_starts_with=self._prefix or None).by_page()
         async for page in pages:
@@ -151,7 +155,9 @@ class Scanner:
                     continue
             if key in self._running:
                 continue
+            asked = asyncio.get_running_loop().time()
             await self._slots.acquire()
+            self._waited += asyncio.get_running_loop().time() - asked
             task = asyncio.create_task(self._work(key, watch, version, values))
             self._running[key] = (task, version.modified)
 
