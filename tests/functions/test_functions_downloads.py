@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functions.conftest import INLINE, Site, User, json, refusal
+from tests.functions.serving import INLINE, Site, User, json, refusal
 
 CONTENT = b"0123456789"
 INERT = {

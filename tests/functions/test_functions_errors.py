@@ -7,7 +7,7 @@ import pytest
 
 from functions._http import LengthRequired, MethodNotAllowed, answers
 from shared.domain import errors
-from tests.functions.conftest import Invocation, Site, User, json, refusal
+from tests.functions.serving import Invocation, Site, User, json, refusal
 from tests.support.world import PASSWORD
 
 BEARER = 'Bearer realm="strata"'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functions.conftest import Site, User, json, refusal
+from tests.functions.serving import Site, User, json, refusal
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from functions._http import JSON_LIMIT
-from tests.functions.conftest import MAX_UPLOAD, QUOTA, Site, User, json, refusal
+from tests.functions.serving import MAX_UPLOAD, QUOTA, Site, User, json, refusal
 from tests.support.samples import noise
 
 HASH = "0" * 64

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.functions.conftest import MAX_UPLOAD, PUBLIC_URL, QUOTA, Site, User, json, refusal
+from tests.functions.serving import MAX_UPLOAD, PUBLIC_URL, QUOTA, Site, User, json, refusal
 from tests.support.samples import noise
 
 BOUNDARY = "--a-boundary"

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.hostile.raw import Target
+from tests.hostile.raw import QUOTA, Target
 from tests.support.system import Api, System
-
-MIB = 2**20
-QUOTA = 64 * MIB
 
 
 @pytest.fixture(scope="session")

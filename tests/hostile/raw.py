@@ -13,6 +13,9 @@ from typing import Any
 from tests.support.system import System
 from tools.local.running import FunctionsHost
 
+QUOTA = 64 * 2**20
+"""Bytes that each user of the attacked system may store."""
+
 TABLES = (
     "users",
     "devices",

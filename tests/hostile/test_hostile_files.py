@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.hostile.conftest import QUOTA
-from tests.hostile.raw import Target
+from tests.hostile.raw import QUOTA, Target
 from tests.support.samples import noise
 from tests.support.system import Api
 
