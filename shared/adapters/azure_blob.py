@@ -34,12 +34,22 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
-from shared.ports.block_store import Arrived, BlobChanged, BlobExists, BlobMissing, Container, Disposition
+from shared.ports.block_store import (
+    Arrived,
+    BlobChanged,
+    BlobExists,
+    BlobMissing,
+    BlobUnreadable,
+    Container,
+    Disposition,
+)
 from shared.ports.system import Clock
 
 _ASSEMBLE_PART = 8 * 1024 * 1024
 _DELEGATION = timedelta(days=1)
 _CLOCK_SKEW = timedelta(minutes=5)
+# Answers with status 409 that are about bytes to be read, and not about a name that is taken.
+_OUT_OF_REACH = frozenset({"BlobArchived", "BlobBeingRehydrated", "BlobUsesCustomerSpecifiedEncryption"})
 
 
 class AzureBlockStore:
@@ -91,9 +101,13 @@ class AzureBlockStore:
         return str(answer["etag"])
 
     async def get(self, blob: BlobId, *, offset: int, length: int) -> bytes:
-        with _translated():
-            stream = await self._blob(Container.BLOCKS, blob).download_blob(offset, length)
-            content = await stream.readall()
+        try:
+            with _translated():
+                client = self._blob(Container.BLOCKS, blob)
+                stream = await client.download_blob(offset, length, decompress=False)
+                content = await stream.readall()
+        except BlobUnreadable as error:
+            raise Unavailable("the block store keeps this blob out of reach", retry_after=60) from error
         if len(content) != length:
             raise BlobMissing(f"{blob} has fewer than {offset + length} bytes")
         return bytes(content)
@@ -152,8 +166,13 @@ class AzureBlockStore:
 
     async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
         with _translated():
+            # Whoever put it there may claim any Content-Encoding: 4 MiB of gzip would unpack to gigabytes.
             stream = await self._blob(Container.STAGING, blob).download_blob(
-                0, arrived.size, etag=arrived.etag, match_condition=MatchConditions.IfNotModified
+                0,
+                arrived.size,
+                etag=arrived.etag,
+                match_condition=MatchConditions.IfNotModified,
+                decompress=False,
             )
             return bytes(await stream.readall())
 
@@ -241,6 +260,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ResourceExistsError as error:
+        # The storage SDK adds the code to an error class that knows nothing of it.
+        if getattr(error, "error_code", None) in _OUT_OF_REACH:
+            raise BlobUnreadable("the block store keeps these bytes out of reach") from error
         raise BlobExists from error
     except ResourceNotFoundError as error:
         raise BlobMissing from error

@@ -33,6 +33,10 @@ class BlobChanged(Exception):
     """The blob is not the one whose ETag was given."""
 
 
+class BlobUnreadable(Exception):
+    """The blob is there and the store gives nobody its bytes: it is archived, or encrypted by a key of the sender's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """What a client put into the staging container, before anybody has read it; `size` in bytes.
@@ -95,11 +99,14 @@ class BlockStore(Protocol):
         ...
 
     async def arrived(self, blob: BlobId) -> Arrived:
-        """What is under this name in STAGING, without reading it; raises BlobMissing."""
+        """What is under this name in STAGING, without reading it; raises BlobMissing, BlobUnreadable."""
         ...
 
     async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
-        """The bytes of exactly what `arrived` tells; raises BlobChanged, BlobMissing."""
+        """The bytes of exactly what `arrived` tells, as they were sent, whatever encoding the sender claims.
+
+        Raises BlobChanged, BlobMissing, BlobUnreadable.
+        """
         ...
 
     async def exists(self, container: Container, blob: BlobId) -> bool: ...

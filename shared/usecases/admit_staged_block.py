@@ -13,7 +13,7 @@ from enum import StrEnum
 from shared.domain.codecs import Codec
 from shared.domain.errors import Forbidden, HashMismatch, NotFound
 from shared.domain.ids import BlobId
-from shared.ports.block_store import BlobMissing, BlockStore, Container
+from shared.ports.block_store import BlobMissing, BlobUnreadable, BlockStore, Container
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.tables_staging import Staged, StagingState
 from shared.usecases.admit_block import AdmitBlock
@@ -48,6 +48,9 @@ class AdmitStagedBlock:
             refusal = await self._admit(staged)
         except BlobMissing:
             return Outcome.ABSENT
+        except BlobUnreadable as error:
+            # Trying again would not help, and would keep the sweep from all that comes behind it.
+            refusal = str(error)
         state = StagingState.REFUSED if refusal else StagingState.ADMITTED
         await self.metadata.write(lambda tx: tx.staging.settle(name, state))
         await self.store.delete(Container.STAGING, name)

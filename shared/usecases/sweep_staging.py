@@ -5,10 +5,12 @@ ended some time after its address has, which gives its reservation back. What no
 Each run is bounded, and the next goes on where it stopped.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
 from shared.ports.block_store import BlobChanged, BlockStore, Container
 from shared.ports.metadata import Metadata, Transaction
@@ -16,6 +18,8 @@ from shared.ports.system import Clock
 from shared.ports.tables_staging import Staged, StagingState
 from shared.usecases.admit_staged_block import AdmitStagedBlock, Outcome
 from shared.usecases.leased_job import LeasedJob, Turn
+
+_log = logging.getLogger(__name__)
 
 JOB = "sweep_staging"
 LATENESS = timedelta(minutes=30)
@@ -26,14 +30,18 @@ KEEP = timedelta(days=7)
 
 PAGE, PAGES = 100, 20
 
+FAILURES_IN_A_ROW = 3
+"""Grants that may fail one after the other: fewer are their own trouble, more are the store's or the database's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """Counts of one run; `ran` is False when another run was at it."""
+    """Counts of one run; `ran` is False when another run was at it, `failed` what a later run tries again."""
 
     ran: bool
     admitted: int = 0
     refused: int = 0
+    failed: int = 0
     expired: int = 0
     orphans: int = 0
     forgotten: int = 0
@@ -43,6 +51,7 @@ class Swept:
 class _Counts:
     admitted: int = 0
     refused: int = 0
+    failed: int = 0
     expired: int = 0
     orphans: int = 0
     forgotten: int = 0
@@ -58,7 +67,7 @@ class SweepStaging:
     patience: timedelta
 
     async def __call__(self) -> Swept:
-        """Run once; raises Unavailable, and the next run goes on.
+        """Run once; raises Unavailable when several grants in a row fail, and the next run goes on.
 
         An event that is not there after `patience` counts as lost.
         """
@@ -80,11 +89,22 @@ class SweepStaging:
         """Drive waiting grants, page by page; returns where to go on, None when the end was reached."""
         created_before = self.clock.now() - self.patience
         after = BlobId(turn.cursor) if turn.cursor else None
+        failures = 0
         for _ in range(PAGES):
             page = await self._page(created_before, after)
             for staged in page:
                 await self.jobs.keep(turn)
-                await self._drive(turn, staged, counts)
+                try:
+                    await self._drive(turn, staged, counts)
+                except Unavailable:
+                    failures += 1
+                    if failures == FAILURES_IN_A_ROW:
+                        raise
+                    # One blob that can't be looked at must not keep all that come behind it waiting for ever.
+                    _log.warning("staged blob %s is left for a later run", staged.id, exc_info=True)
+                    counts.failed += 1
+                else:
+                    failures = 0
             if len(page) < PAGE:
                 return None
             after = page[-1].id

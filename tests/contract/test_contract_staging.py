@@ -1,5 +1,6 @@
 """What a store owes for staged blocks: an address that fills one name once, and reading only what was looked at."""
 
+import gzip
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from shared.adapters.azure_blob import AzureBlockStore
 from shared.adapters.system import RandomIds, SystemClock
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.ids import BlobId
-from shared.ports.block_store import BlobChanged, BlobMissing, BlockStore, Container
+from shared.ports.block_store import BlobChanged, BlobMissing, BlobUnreadable, BlockStore, Container
 from tests.support.samples import noise
 from tools.local.running import Azurite
 
@@ -90,6 +91,27 @@ async def test_a_blob_of_another_kind_is_told_apart(
     url = await azure.put_url(blob, expires_at=later(minutes=5))
     assert await put(stranger, url, b"", {"x-ms-blob-type": "AppendBlob"}) == 201
     assert not (await azure.arrived(blob)).plain_kind
+
+
+async def test_what_was_put_into_the_archive_is_told_apart(
+    azure: AzureBlockStore, stranger: httpx.AsyncClient
+) -> None:
+    blob = fresh()
+    url = await azure.put_url(blob, expires_at=later(minutes=5))
+    assert await put(stranger, url, b"cold", {**BLOCK_BLOB, "x-ms-access-tier": "Archive"}) == 201
+    with pytest.raises(BlobUnreadable):
+        await azure.read_arrived(blob, await azure.arrived(blob))
+    await azure.delete(Container.STAGING, blob)
+
+
+@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(bytes(1_000_000))])
+async def test_a_claimed_encoding_is_not_believed(
+    azure: AzureBlockStore, stranger: httpx.AsyncClient, content: bytes
+) -> None:
+    blob = fresh()
+    url = await azure.put_url(blob, expires_at=later(minutes=5))
+    assert await put(stranger, url, content, {**BLOCK_BLOB, "x-ms-blob-content-encoding": "gzip"}) == 201
+    assert await azure.read_arrived(blob, await azure.arrived(blob)) == content
 
 
 async def test_what_was_swapped_after_the_look_is_not_read(

@@ -9,7 +9,7 @@ from shared.domain.accounts import Caller, Role
 from shared.domain.blocks import BlockRef, hash_of
 from shared.domain.errors import Forbidden, QuotaExceeded, TooManyRequests, Unavailable
 from shared.domain.ids import BlobId
-from shared.ports.block_store import BlobChanged, Container
+from shared.ports.block_store import Arrived, BlobChanged, BlobUnreadable, Container
 from shared.ports.metadata import Transaction
 from shared.usecases import grant_blocks, sweep_staging
 from shared.usecases.admit_staged_block import Outcome
@@ -107,6 +107,17 @@ async def test_a_blob_that_is_swapped_between_looking_and_reading_is_not_taken(
     assert await missing(staging.world, ann, BLOCK) == 1
     # The next try sees what is there now, and refuses it.
     assert await staging.admit(blob) is Outcome.REFUSED
+
+
+async def test_what_the_store_gives_nobody_is_refused(staging: StagingWorld, ann: Caller) -> None:
+    def out_of_reach(moment: Moment, call: str, tx: Transaction | None) -> None:
+        if call == "store.read_arrived":
+            raise BlobUnreadable("archived")
+
+    watched = StagingWorld(staging.world.with_ports(store=WatchedStore(staging.world.memory, out_of_reach)))
+    (grant,) = await watched.grant(ann, None, [ref_of(BLOCK)])
+    assert await watched.admit(watched.arrive(grant, BLOCK)) is Outcome.REFUSED
+    assert (staging.states(), staging.staged()) == ({"REFUSED": 1}, [])
 
 
 async def test_event_effect_exactly_once(staging: StagingWorld, ann: Caller) -> None:
@@ -266,6 +277,34 @@ async def test_a_sweep_is_bounded_and_the_next_goes_on(
     admitted = [(await staging.sweep()).admitted for _ in range(4)]
     assert sum(admitted) == 5
     assert max(admitted) < 5
+
+
+@pytest.mark.parametrize("broken", [1, 2, 3])
+async def test_a_grant_that_fails_keeps_no_others_waiting(
+    staging: StagingWorld, ann: Caller, broken: int
+) -> None:
+    contents = [noise(str(number), 50) for number in range(6)]
+    grants = await staging.grant(ann, None, [ref_of(content) for content in contents])
+    arrived = [staging.arrive(grant, content) for grant, content in zip(grants, contents, strict=True)]
+    bad = set(sorted(arrived)[:broken])
+    looked_at: list[BlobId] = []
+
+    class Partly(WatchedStore):
+        async def arrived(self, blob: BlobId) -> Arrived:
+            looked_at.append(blob)
+            if blob in bad:
+                raise Unavailable("no answer for this one")
+            return await staging.world.memory.arrived(blob)
+
+    watched = StagingWorld(staging.world.with_ports(store=Partly(staging.world.memory, lambda *_: None)))
+    staging.world.clock.advance(timedelta(minutes=2))
+    if broken < sweep_staging.FAILURES_IN_A_ROW:
+        swept = await watched.sweep()
+        assert (swept.failed, swept.admitted) == (broken, len(contents) - broken)
+    else:
+        with pytest.raises(Unavailable):
+            await watched.sweep()
+        assert len(looked_at) == sweep_staging.FAILURES_IN_A_ROW, "the store is away: it is left in peace"
 
 
 async def test_two_sweeps_at_once_do_the_work_once(staging: StagingWorld, ann: Caller) -> None:
