@@ -97,6 +97,10 @@ class Files(Protocol):
         """Whether `folder` is the node itself or somewhere above it."""
         ...
 
+    def height(self, namespace: NamespaceId, node: NodeId, *, most: int) -> int:
+        """Levels of entries that come along with a node, living or deleted: 0 for a file; counted up to `most`."""
+        ...
+
     def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
         """Give a living node another place; raises NameExists when another entry has it. The namespace is locked."""
         ...

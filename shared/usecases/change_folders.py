@@ -12,7 +12,14 @@ from shared.ports.system import Ids
 from shared.ports.tables_files import NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.usecases.authority import Member, file_writer, writer
-from shared.usecases.tree import TreeWriter, living_folder, living_node, path_of, refuse_taken
+from shared.usecases.tree import (
+    TreeWriter,
+    living_folder,
+    living_node,
+    path_of,
+    refuse_taken,
+    refuse_too_deep,
+)
 
 _MOVED = {NodeKind.FILE: ChangeKind.FILE_MOVED, NodeKind.FOLDER: ChangeKind.FOLDER_MOVED}
 
@@ -53,7 +60,8 @@ class ChangeFolders:
     ) -> dict[str, Any]:
         """Give a file or folder another path in its namespace; returns {id, path, seq}.
 
-        The folder that it moves into must be there. Raises NotFound, NameExists, FolderCycle.
+        The folder that it moves into must be there. Raises NotFound, NameExists, FolderCycle; Unacceptable for the
+        root's place, and where what is below would be too deep.
         """
         if not path:
             raise Unacceptable("the root's place can't be taken")
@@ -67,7 +75,9 @@ class ChangeFolders:
             refuse_taken(tx, ns, parent.id, path[-1], node.id)
             tx.files.move_node(ns, node.id, parent.id, path[-1])
             seq = self.tree.record(tx, member, _MOVED[node.kind], node.id)
-            return {"id": node.id, "path": path_of(tx, ns, node.id), "seq": seq}
+            shown = path_of(tx, ns, node.id)
+            refuse_too_deep(tx, ns, node.id, shown)
+            return {"id": node.id, "path": shown, "seq": seq}
 
         return await self.tree.run(
             lambda tx: file_writer(tx, caller, node_id),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from shared.domain.errors import NameExists, NotFound
+from shared.domain.errors import NameExists, NotFound, Unacceptable
 from shared.domain.ids import NamespaceId, NodeId, UserId
-from shared.domain.names import Name
+from shared.domain.names import MAX_DEPTH, Name
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock
 from shared.ports.tables_files import Node, NodeKind
@@ -87,6 +87,15 @@ def path_of(tx: Transaction, namespace: NamespaceId, node_id: NodeId) -> str:
     if path is None:
         raise NotFound("there is no such entry")
     return path
+
+
+def refuse_too_deep(tx: Transaction, namespace: NamespaceId, node_id: NodeId, path: str) -> None:
+    """Raise Unacceptable when something at or below the node, at `path` now, is deeper than a path can name.
+
+    Otherwise branches moved below branches would grow without end, and each way up with them.
+    """
+    if path.count("/") + tx.files.height(namespace, node_id, most=MAX_DEPTH) > MAX_DEPTH:
+        raise Unacceptable(f"there would be a path of more than {MAX_DEPTH} names")
 
 
 def refuse_taken(

@@ -13,7 +13,7 @@ from shared.ports.tables_files import NodeKind
 from shared.ports.tables_journal import ChangeKind
 from shared.ports.tables_trash import Trashed
 from shared.usecases.authority import Member, file_writer, reader
-from shared.usecases.tree import TreeWriter, living_folder, path_of, refuse_taken
+from shared.usecases.tree import TreeWriter, living_folder, path_of, refuse_taken, refuse_too_deep
 
 _RESTORED = {NodeKind.FILE: ChangeKind.FILE_RESTORED, NodeKind.FOLDER: ChangeKind.FOLDER_RESTORED}
 _PURGED = {NodeKind.FILE: ChangeKind.FILE_PURGED, NodeKind.FOLDER: ChangeKind.FOLDER_PURGED}
@@ -40,7 +40,8 @@ class UseTrash:
         """Bring a file, or a folder with all that went with it, back; returns {id, path, seq}.
 
         To `path`, by default where it was. Raises NotFound when it is not in the trash or its folder is gone,
-        NameExists when its name is taken meanwhile: then give another path. Raises Unacceptable for the root's path.
+        NameExists when its name is taken meanwhile: then give another path. Raises Unacceptable for the root's path,
+        and where what is below would be too deep.
         """
         if path is not None and not path:
             raise Unacceptable("the root's place can't be taken")
@@ -55,7 +56,9 @@ class UseTrash:
             refuse_taken(tx, ns, parent, name, None)
             tx.trash.restore(ns, node_id, parent, name)
             seq = self.tree.record(tx, member, _RESTORED[trashed.node.kind], node_id)
-            return {"id": node_id, "path": path_of(tx, ns, node_id), "seq": seq}
+            back = path_of(tx, ns, node_id)
+            refuse_too_deep(tx, ns, node_id, back)
+            return {"id": node_id, "path": back, "seq": seq}
 
         shown = "/".join(name.text for name in path) if path else None
         return await self.tree.run(

@@ -4,7 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql.nodes import LIVING_NODE, VERSION_COLUMNS, node_of, version_of
@@ -40,6 +52,27 @@ _FOLDERS = select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
     nodes.c.node_id.in_(bindparam("b_ids", expanding=True)),
     nodes.c.deleted_seq.is_(None),
 )
+
+
+def _height() -> Select[tuple[int]]:
+    top = (
+        select(nodes.c.node_id, literal_column("0", Integer).label("depth"))
+        .where(nodes.c.ns_id == bindparam("b_ns"), nodes.c.node_id == bindparam("b_node"))
+        .cte("below", recursive=True)
+    )
+    # SQL Server gives a recursion up at 100 levels, so it must know the end before.
+    next_level = select(nodes.c.node_id, (top.c.depth + literal_column("1", Integer)).label("depth")).where(
+        nodes.c.ns_id == bindparam("b_ns"),
+        nodes.c.parent_id == top.c.node_id,
+        nodes.c.deleted_seq.is_(None),
+        nodes.c.purged_at.is_(None),
+        top.c.depth < bindparam("b_most"),
+    )
+    below = top.union_all(next_level)
+    return select(func.max(below.c.depth))
+
+
+_HEIGHT = _height()
 
 
 class SqlFiles:
@@ -159,6 +192,11 @@ class SqlFiles:
             way.add(here)
             here = row.parent_id
         return way
+
+    def height(self, namespace: NamespaceId, node: NodeId, *, most: int) -> int:
+        wanted = {"b_ns": namespace, "b_node": node, "b_most": most}
+        deepest: int = self._connection.execute(_HEIGHT, wanted).scalar_one()
+        return deepest
 
     def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
         move = update(nodes).where(nodes.c.ns_id == namespace, nodes.c.node_id == node)

@@ -174,7 +174,7 @@ async def test_a_move_can_not_make_a_tree_deeper_than_a_path_can_name(world: Wor
     with pytest.raises(Unacceptable):
         await move(world, ann, nodes["/e/"], f"{deep}/e")
     with pytest.raises(Unacceptable):
-        await move(world, ann, nodes["/d/"], "/e/" + "/".join(["d"] * 24) + "/d")
+        await move(world, ann, nodes["/d/"], "/e/" + "/".join(["d"] * 24) + "/x")
     await world.change_folders.delete(ann, nodes["/e/"], key=None)
     with pytest.raises(Unacceptable):
         await world.use_trash.restore(ann, nodes["/e/"], path=parse_path(f"{deep}/e"), key=None)
