@@ -54,7 +54,7 @@ _FOLDERS = select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
 )
 
 
-def _height() -> Select[tuple[int]]:
+def _height() -> Select[int]:
     top = (
         select(nodes.c.node_id, literal_column("0", Integer).label("depth"))
         .where(nodes.c.ns_id == bindparam("b_ns"), nodes.c.node_id == bindparam("b_node"))
@@ -195,8 +195,7 @@ class SqlFiles:
 
     def height(self, namespace: NamespaceId, node: NodeId, *, most: int) -> int:
         wanted = {"b_ns": namespace, "b_node": node, "b_most": most}
-        deepest: int = self._connection.execute(_HEIGHT, wanted).scalar_one()
-        return deepest
+        return self._connection.execute(_HEIGHT, wanted).scalar_one()
 
     def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
         move = update(nodes).where(nodes.c.ns_id == namespace, nodes.c.node_id == node)
