@@ -43,6 +43,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             ),
             namespace=namespace_of(req),
             idempotency_key=parse_key(req.headers.get("idempotency-key")),
+            named=bool(name),
         )
         done = await app.upload_file(caller, upload)
         grant = app.download_grants.issue(caller, done.version_id)

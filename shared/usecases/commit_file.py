@@ -38,6 +38,7 @@ ROUTE = "files/commit"
 class CommitRequest:
     """Content for one file: at `path` (missing folders are made), or for the file `file_id`; one is given.
 
+    `named` is False when the path was made up for the client: sent again, the same request has another one.
     `modified_at` is the client's word on when the content was made; None stands for now.
     """
 
@@ -48,6 +49,7 @@ class CommitRequest:
     namespace: NamespaceId | None = None
     modified_at: datetime | None = None
     idempotency_key: str | None = None
+    named: bool = True
 
     def __post_init__(self) -> None:
         """Raises Unacceptable for the path of the root; here, so that it comes before anything is stored."""
@@ -125,7 +127,8 @@ class CommitFile:
     def _repeatable(self, user: UserId, request: CommitRequest, root: Sha256) -> Repeatable | None:
         if request.idempotency_key is None:
             return None
-        target = request.file_id or "/".join(name.text for name in request.path)
+        path = "/".join(name.text for name in request.path) if request.named else ""
+        target = request.file_id or path
         basis = request.basis.base if isinstance(request.basis, OnVersion) else "head"
         asked = [request.namespace, target, basis, root, [block.size for block in request.blocks]]
         return describe_request(

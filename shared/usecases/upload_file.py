@@ -26,7 +26,10 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file's bytes and where they go; `on_head` holds the conditions that the client made."""
+    """A file's bytes and where they go; `on_head` holds the conditions that the client made.
+
+    `named` is False when the path was made up for the client.
+    """
 
     content: bytes
     path: tuple[Name, ...]
@@ -34,6 +37,7 @@ class Upload:
     namespace: NamespaceId | None = None
     modified_at: datetime | None = None
     idempotency_key: str | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class UploadFile:
             namespace=upload.namespace,
             modified_at=upload.modified_at,
             idempotency_key=upload.idempotency_key,
+            named=upload.named,
         )
         missing = await self.check_blocks(caller, upload.namespace, list(by_hash))
         if len(missing) > 1:

@@ -338,6 +338,15 @@ async def test_a_key_with_another_request_is_refused(
     assert await world.read(ann, first.file_id) == TWO
 
 
+async def test_commit_is_idempotent_for_an_upload_without_a_name(world: World, ann: Caller) -> None:
+    first = await world.upload(ann, "/made-up-1", ONE, idempotency_key="k1", named=False)
+    assert await world.upload(ann, "/made-up-2", ONE, idempotency_key="k1", named=False) == first
+    with pytest.raises(KeyReused):
+        await world.upload(ann, "/made-up-3", TWO, idempotency_key="k1", named=False)
+    with pytest.raises(KeyReused):
+        await world.upload(ann, "/made-up-1", ONE, idempotency_key="k1")
+
+
 async def test_a_refused_commit_is_not_remembered(world: World, ann: Caller) -> None:
     with pytest.raises(MissingBlocks):
         await world.commit(ann, "/a", [ONE], NO_VERSION, idempotency_key="k1")
