@@ -60,7 +60,7 @@ class GetManifest:
 
         def work(tx: Transaction) -> tuple[File, Sequence[PlacedBlock]]:
             file = find_file(tx, caller, file_id, version)
-            return file, tx.blocks.of_version(file.namespace, file.version.id)
+            return file, blocks_of(tx, file)
 
         file, placed = await self.metadata.read(work)
         expires_at = self.clock.now() + self.grant
@@ -70,6 +70,17 @@ class GetManifest:
             if len(urls) % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         return Manifest(file, [(block, urls[block.placement.blob]) for block in placed], expires_at)
+
+
+def blocks_of(tx: Transaction, file: File) -> Sequence[PlacedBlock]:
+    """The blocks of the file's version, in order; raises FileNotFound when it was purged since it was found.
+
+    A version without its blocks would otherwise be taken for an empty file.
+    """
+    placed = tx.blocks.of_version(file.namespace, file.version.id)
+    if sum(block.size for block in placed) != file.version.size:
+        raise FileNotFound("this version of the file is not kept any more")
+    return placed
 
 
 def find_file(tx: Transaction, caller: Caller, file_id: NodeId, version: VersionId | None) -> File:

@@ -19,7 +19,7 @@ from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock, Ids
 from shared.ports.tables_blocks import PlacedBlock
 from shared.ports.tables_files import Assembly
-from shared.usecases.get_file import File
+from shared.usecases.get_file import File, blocks_of
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,10 @@ class ReadContent:
     keep: timedelta
 
     async def range(self, file: File, start: int, stop: int) -> bytes:
-        """The bytes `start` to `stop` (exclusive) of the file's version; raises ContentUnavailable, Unavailable."""
+        """The bytes `start` to `stop` (exclusive) of the file's version.
+
+        Raises ContentUnavailable, Unavailable, and FileNotFound when the version was purged meanwhile.
+        """
         placed = await self._blocks(file)
         wanted: list[tuple[PlacedBlock, int, int]] = []
         offset = 0
@@ -52,7 +55,10 @@ class ReadContent:
         return b"".join(parts)
 
     async def assembled(self, file: File, disposition: Disposition) -> str:
-        """A short-lived address of the version's bytes in one blob, which is made unless it is there."""
+        """A short-lived address of the version's bytes in one blob, which is made unless it is there.
+
+        Raises as `range`.
+        """
         now = self.clock.now()
         expires_at = now + self.grant
         found = await self.metadata.read(lambda tx: tx.files.assembly(file.version.id))
@@ -88,7 +94,7 @@ class ReadContent:
         return await self.metadata.write(keep)
 
     async def _blocks(self, file: File) -> Sequence[PlacedBlock]:
-        return await self.metadata.read(lambda tx: tx.blocks.of_version(file.namespace, file.version.id))
+        return await self.metadata.read(lambda tx: blocks_of(tx, file))
 
     async def _plain(self, blocks: Sequence[PlacedBlock]) -> AsyncIterator[tuple[int, bytes]]:
         """The plain bytes of each block, in order, with its position; a few are fetched ahead."""

@@ -73,6 +73,19 @@ async def test_any_range_is_the_slice(world: World, file: File, start: int, stop
     assert await world.read_content.range(file, start, stop) == CONTENT[start:stop]
 
 
+async def test_what_is_purged_between_finding_and_reading_is_not_taken_for_empty(
+    world: World, file: File
+) -> None:
+    version = file.version.id
+    world.sql("DELETE FROM version_blocks WHERE version_id = :version", version=version)
+    world.sql("UPDATE versions SET purged_at = created_at WHERE version_id = :version", version=version)
+    with pytest.raises(FileNotFound):
+        await world.read_content.range(file, 0, file.version.size)
+    with pytest.raises(FileNotFound):
+        await world.read_content.assembled(file, SHOWN)
+    assert all(room is not Container.ASSEMBLED for room, _ in world.memory.blobs)
+
+
 async def test_ranges_around_every_edge_of_a_block(world: World, file: File) -> None:
     edges = [sum(len(part) for part in PARTS[:number]) for number in range(len(PARTS) + 1)]
     for edge in edges:
