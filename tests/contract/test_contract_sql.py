@@ -3,9 +3,11 @@
 import io
 import logging
 import sqlite3
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from sqlalchemy import Engine, exists, inspect, select
 from sqlalchemy.dialects.mssql.pyodbc import MSDialect_pyodbc
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -21,6 +24,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from shared.adapters.sql import migrate
 from shared.adapters.sql.database import TRIES, SqlMetadata, is_transient
 from shared.adapters.sql.engine import make_engine
+from shared.adapters.sql.entra import sql_token_source
 from shared.adapters.sql.migrate import upgrade
 from shared.adapters.sql.schema import blobs, metadata, users
 from shared.domain.errors import Unavailable
@@ -279,3 +283,72 @@ def test_the_driver_of_sql_server_is_not_needed_for_sqlite() -> None:
     assert (
         "import pyodbc" not in Path(str(import_module("shared.adapters.sql.database").__file__)).read_text()
     )
+
+
+class _Driver(ModuleType):
+    """In pyodbc's place: what the engine tells SQL Server, as far as that can be seen without one."""
+
+    paramstyle, version, pooling = "qmark", "5.5.0", True
+    Error = type("Error", (Exception,), {})
+    Cursor = object
+
+    def __init__(self) -> None:
+        super().__init__("pyodbc")
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.said: list[str] = []
+
+    def connect(self, address: str, **parameters: Any) -> Any:
+        self.asked.append((address, parameters))
+        cursor = SimpleNamespace(execute=self.said.append, close=lambda: None)
+
+        def nothing(*_arguments: object) -> None:
+            return None
+
+        return SimpleNamespace(
+            cursor=lambda: cursor, rollback=nothing, close=nothing, add_output_converter=nothing
+        )
+
+
+def connect_once(driver: _Driver, engine: Engine) -> None:
+    # The dialect's own questions at a first connection need a server.
+    engine.dialect.initialize = lambda connection: None
+    engine.raw_connection().close()
+    engine.dispose()
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> _Driver:
+    made = _Driver()
+    monkeypatch.setitem(sys.modules, "pyodbc", made)
+    return made
+
+
+def test_sql_server_may_keep_nobody_waiting_for_ever(driver: _Driver) -> None:
+    connect_once(driver, make_engine("mssql+pyodbc://sa:word@server/db?driver=X", threads=1))
+    [(_, parameters)] = driver.asked
+    assert 0 < parameters["timeout"] <= 10
+    assert [each for each in driver.said if each.startswith("SET LOCK_TIMEOUT ")]
+    assert driver.pooling is False
+
+
+def test_an_entra_token_goes_along_alone(driver: _Driver) -> None:
+    engine = make_engine("mssql+pyodbc://server/db?driver=X", threads=1, sql_token=lambda: "a token")
+    connect_once(driver, engine)
+    [(address, parameters)] = driver.asked
+    assert "Trusted_Connection" not in address
+    (packed,) = parameters["attrs_before"].values()
+    assert packed[4:].decode("utf-16-le") == "a token"
+
+
+async def test_an_identity_that_is_away_is_an_unavailable_database(
+    driver: _Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise CredentialUnavailableError(message="no managed identity here")
+
+    monkeypatch.setattr(DefaultAzureCredential, "get_token", refuse)
+    engine = make_engine("mssql+pyodbc://server/db?driver=X", threads=1, sql_token=sql_token_source(None))
+    metadata_store = SqlMetadata(engine, threads=1)
+    with pytest.raises(Unavailable):
+        await metadata_store.read(lambda tx: None)
+    await metadata_store.close()

@@ -10,6 +10,13 @@ from sqlalchemy.engine import Connection, make_url
 # The connection attribute that takes an Entra access token, from msodbcsql.h.
 _SQL_COPT_SS_ACCESS_TOKEN = 1256
 
+_LOGIN_SECONDS = 5
+"""How long SQL Server may take to let a connection in; the driver's own default, times the tries of a transaction,
+is longer than Azure lets an HTTP function answer."""
+
+_LOCK_SECONDS = 5
+"""How long a statement waits for another's lock; without it, SQL Server lets it wait for ever."""
+
 
 def make_engine(url: str, *, threads: int, sql_token: Callable[[], str] | None = None) -> Engine:
     """An engine for `url` with a connection for each of `threads`; opens nothing yet.
@@ -34,7 +41,9 @@ def make_engine(url: str, *, threads: int, sql_token: Callable[[], str] | None =
             pool_pre_ping=True,
             pool_recycle=1500,  # seconds: below the 30 minutes after which Azure drops idle connections
             fast_executemany=True,
+            connect_args={"timeout": _LOGIN_SECONDS},
         )
+        event.listen(engine, "connect", _set_up_sql_server)
         if parsed.username is None and sql_token is not None:
             event.listen(engine, "do_connect", _token_sign_in(sql_token))
     event.listen(engine, "begin", _begin)
@@ -47,6 +56,13 @@ def _set_up_sqlite(dbapi_connection: Any, _record: object) -> None:
     cursor = dbapi_connection.cursor()
     for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _set_up_sql_server(dbapi_connection: Any, _record: object) -> None:
+    cursor = dbapi_connection.cursor()
+    # The end of the wait is error 1222, which a transaction is run again for.
+    cursor.execute(f"SET LOCK_TIMEOUT {_LOCK_SECONDS * 1000}")
     cursor.close()
 
 
