@@ -137,5 +137,6 @@ def _time(text: str, exact: bool) -> str:
         return text
     try:
         return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
+    except (ValueError, OverflowError):
+        # No time, or one of the calendar's first or last day that has no date in the zone of this machine.
         return text

@@ -1,5 +1,10 @@
 """`strata ls` and `rm`."""
 
+import time
+
+import pytest
+
+from client.browse_commands import _time
 from tests.unit.client.fake_server import FakeServer, Reply, Request
 from tests.unit.client.running import Command
 
@@ -24,6 +29,20 @@ def test_a_line_each_for_pipes(ann: Command, server: FakeServer) -> None:
     assert result.out.splitlines() == ["sub/\t\t\t", "b\t5\t2024-05-06T07:08:09.123456Z\t1"]
     assert ann("ls", "/w/b").out.startswith("b\t5\t")
     assert "/w/sub/c\t0" in ann("ls", "-r").out
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment"),
+    [("America/New_York", "0001-01-01T00:00:00+00:00"), ("Asia/Tokyo", "9999-12-31T23:59:59+00:00")],
+)
+def test_a_time_without_a_date_here_is_shown_as_it_came(
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        assert _time(moment, exact=False) == moment
+    time.tzset()
 
 
 def test_an_empty_account_lists_nothing(ann: Command) -> None:
