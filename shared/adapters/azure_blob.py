@@ -190,7 +190,10 @@ class AzureBlockStore:
         if self._connection_string is not None:
             signed_by = {"account_key": service.credential.account_key}
         else:
-            signed_by = {"user_delegation_key": await self._delegation_key(expires_at), "protocol": "https"}
+            signed_by = {"user_delegation_key": await self._delegation_key(expires_at)}
+        if service.url.startswith("https:"):
+            # An address that is a right must not travel in the open; only Azurite has nothing else.
+            signed_by["protocol"] = "https"
         grant = generate_blob_sas(
             str(service.account_name),
             container.value,

@@ -193,6 +193,19 @@ async def test_a_store_without_containers_is_not_taken_for_an_empty_one(tmp_path
                 _ = [name async for name in store.names(Container.BLOCKS)]
 
 
+@pytest.mark.parametrize(("scheme", "only"), [("https", "spr=https"), ("http", None)])
+async def test_a_grant_of_an_account_with_keys_is_for_https_where_there_is_https(
+    scheme: str, only: str | None
+) -> None:
+    account = f"DefaultEndpointsProtocol={scheme};AccountName=a;AccountKey=c3RvcmUga2V5;EndpointSuffix=test"
+    async with opened(account) as store:
+        for url in (
+            await store.read_url(Container.BLOCKS, fresh(), expires_at=later(minutes=5)),
+            await store.put_url(fresh(), expires_at=later(minutes=5)),
+        ):
+            assert [each for each in url.split("&") if each.startswith("spr=")] == ([only] if only else [])
+
+
 def test_exactly_one_way_to_sign_in() -> None:
     for given in ({}, {"connection_string": "a", "account_url": "b"}):
         with pytest.raises(ValueError, match="connection string or an account"):
