@@ -49,7 +49,9 @@ class Settings:
     """For Azure, where the application signs in by its identity."""
 
     cors_origins: str = ""
-    """Where pages come from that may speak to the store, by comma; by default, public_url."""
+    """Where pages come from that may speak to the store, by comma; by default, public_url.
+
+    With blob_account_url they are set where the account is made: no role for blobs may change them."""
 
     azure_client_id: str | None = None
     """The user-assigned identity to sign in with, for blobs and for the database."""

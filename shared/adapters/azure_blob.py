@@ -83,14 +83,18 @@ class AzureBlockStore:
             exposed_headers=["etag", "content-length", "content-range"],
             max_age_in_seconds=3600,
         )
-        with _translated():
-            await self._client().set_service_properties(cors=[rule] if origins else [])
         for container in Container:
             with _translated():
                 try:
                     await self._client().create_container(container.value)
                 except ResourceExistsError:
                     continue
+        if self._connection_string is None:
+            # An identity that may write all blobs may still not write the account's settings: no data role holds
+            # Microsoft.Storage/storageAccounts/blobServices/write. Whoever makes the account sets its rules.
+            return
+        with _translated():
+            await self._client().set_service_properties(cors=[rule] if origins else [])
 
     async def put(self, blob: BlobId, stored: bytes) -> str:
         with _translated():

@@ -61,7 +61,10 @@ class BlockStore(Protocol):
     """Every call may raise Unavailable when the store is away; then nothing half done is visible."""
 
     async def prepare(self, *, origins: Sequence[str] = ()) -> None:
-        """Make the containers where they are missing, and let pages of these origins put and get. May be repeated."""
+        """Make the containers where they are missing, and let pages of these origins put and get. May be repeated.
+
+        A store whose settings are not this application's to write leaves the origins to whoever writes them.
+        """
         ...
 
     async def put(self, blob: BlobId, stored: bytes) -> str:

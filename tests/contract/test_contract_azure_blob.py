@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from shared.adapters.azure_blob import AzureBlockStore
 from shared.adapters.system import RandomIds, SystemClock
@@ -204,6 +205,22 @@ async def test_a_grant_of_an_account_with_keys_is_for_https_where_there_is_https
             await store.put_url(fresh(), expires_at=later(minutes=5)),
         ):
             assert [each for each in url.split("&") if each.startswith("spr=")] == ([only] if only else [])
+
+
+async def test_with_an_identity_the_account_s_own_settings_are_left_alone() -> None:
+    store = AzureBlockStore(clock=SystemClock(), account_url="https://account.blob.test")
+    made: list[str] = []
+
+    class Service:
+        async def create_container(self, name: str) -> None:
+            made.append(name)
+
+        async def set_service_properties(self, **_: object) -> None:
+            raise ClientAuthenticationError("AuthorizationPermissionMismatch")
+
+    store._service = Service()
+    await store.prepare(origins=["https://pages.test"])
+    assert made == [container.value for container in Container]
 
 
 def test_exactly_one_way_to_sign_in() -> None:
