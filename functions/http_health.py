@@ -23,7 +23,9 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             "status": health.status,
             "parts": {name: "there" if there else "away" for name, there in health.parts.items()},
             "works": health.works,
-            "timers": {name: {"last_success_at": stamp(at)} for name, at in health.timers.items()},
+            "timers": {
+                name: {"last_success_at": stamp(at) if at else None} for name, at in health.timers.items()
+            },
         }
         if health.is_ready:
             return answer(body)

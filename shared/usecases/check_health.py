@@ -9,6 +9,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
 from shared.ports.block_store import BlockStore, Container
 from shared.ports.metadata import Metadata
+from shared.usecases import expire_tokens, sweep_staging
 
 PATIENCE = 5
 """Seconds that a part may take to answer."""
@@ -23,14 +24,19 @@ NEEDS: Mapping[str, frozenset[str]] = {
 }
 """What each kind of work needs to be there."""
 
+TIMERS = (expire_tokens.JOB, sweep_staging.JOB)
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`parts` says which parts answer, `works` what can be done with those."""
+    """`parts` says which parts answer, `works` what can be done with those.
+
+    `timers` has each timer's last success, None for one that never succeeded; nothing while the database is away.
+    """
 
     parts: Mapping[str, bool]
     works: Mapping[str, bool]
-    timers: Mapping[str, datetime]
+    timers: Mapping[str, datetime | None]
 
     @property
     def is_ready(self) -> bool:
@@ -51,10 +57,12 @@ class CheckHealth:
 
     async def __call__(self) -> Health:
         """Ask every part at once; never raises for a part that is away."""
-        timers: dict[str, datetime] = {}
+        timers: dict[str, datetime | None] = {}
 
         async def ask_database() -> None:
-            timers.update(await self.metadata.read(lambda tx: tx.jobs.last_successes()))
+            found = await self.metadata.read(lambda tx: tx.jobs.last_successes())
+            # One that fails each time must be seen too.
+            timers.update({name: found.get(name) for name in TIMERS})
 
         async def ask_store() -> None:
             await self.store.exists(Container.BLOCKS, _NO_BLOB)

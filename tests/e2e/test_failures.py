@@ -51,6 +51,13 @@ def test_the_store_goes_away_and_comes_back(stopped_system: System) -> None:
         ):
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) > 0
+        # The process lives, and says what it can't do; asking needs no login.
+        health = httpx.get(f"{system.url}/api/health/ready")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert health.json()["parts"] == {"database": "there", "store": "away"}
+        assert health.json()["works"]["signing in"]
+        assert not health.json()["works"]["downloading"]
+        assert httpx.get(f"{system.url}/api/health/live").json() == {"status": "alive"}
         listed = api.client.get("/api/files/list")
         assert [file["path"] for file in listed.json()["files"]] == ["/there.bin"]
         with system.azurite():

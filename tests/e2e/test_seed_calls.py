@@ -28,6 +28,14 @@ def test_register(system: System) -> None:
     assert (again.status_code, again.json()["code"]) == (409, "username_taken")
 
 
+def test_health_and_version_are_open_to_anybody(system: System) -> None:
+    health = httpx.get(f"{system.url}/api/health/ready")
+    assert (health.status_code, health.json()["status"]) == (200, "ready")
+    assert set(health.json()["timers"]) == {"sweep_staging", "expire_tokens"}
+    assert httpx.head(f"{system.url}/api/health/live").status_code == 200
+    assert httpx.get(f"{system.url}/api/version").json()["name"] == "strata"
+
+
 def test_login(system: System, api: Api) -> None:
     answer = httpx.post(f"{system.url}/api/login", json={"username": "seed-user", "password": PASSWORD})
     assert answer.status_code == 200
