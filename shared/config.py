@@ -17,6 +17,8 @@ from msgspec import Meta
 ROLES = frozenset({"api", "blocks", "poll", "workers"})
 
 Count = Annotated[int, Meta(ge=1)]
+# Azure's user delegation keys, which sign grants, live for seven days at most; a little of that is for clocks.
+GrantMinutes = Annotated[int, Meta(ge=1, le=10_000)]
 Address = Annotated[str, Meta(pattern=r"^https?://[^\s]+[^/\s]$")]
 
 MIB = 1024 * 1024
@@ -79,10 +81,10 @@ class Settings:
 
     access_token_minutes: Count = 15
     refresh_token_days: Count = 60
-    read_grant_minutes: Count = 60
+    read_grant_minutes: GrantMinutes = 60
     """How long the addresses in a manifest, and a file_url, can be used."""
 
-    upload_grant_minutes: Count = 15
+    upload_grant_minutes: GrantMinutes = 15
     """How long the addresses of blocks/grants take a block."""
 
     blob_trigger_source: Literal["EventGrid", "LogsAndContainerScan"] = "LogsAndContainerScan"

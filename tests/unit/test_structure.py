@@ -164,6 +164,7 @@ MISTAKES = {
     "MAX_FILE_BYTES": "much",
     "QUOTA_BYTES": "-1",
     "LEASE_HOURS": "1.5",
+    "READ_GRANT_MINUTES": "10080",
 }
 
 
