@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-JSON_LIMIT = 16 * 1024 * 1024
+SMALL_JSON = 128 * 1024
+"""Bytes of a JSON body: a check of 1,000 hashes needs half of it, and the open routes far less."""
+
+COMMIT_JSON = 16 * 1024 * 1024
 """Bytes: a commit of 100,000 blocks needs about 10 MiB."""
 
 MAX_TOKEN = 8192
@@ -155,12 +158,12 @@ def body_of(req: func.HttpRequest, *, limit: int) -> bytes:
     return body
 
 
-def json_of(req: func.HttpRequest, kind: type[T]) -> T:
+def json_of(req: func.HttpRequest, kind: type[T], *, limit: int = SMALL_JSON) -> T:
     """The JSON body as `kind`; raises UnsupportedMedia, TooLarge, Malformed with the place of the mistake."""
     media = req.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json":
         raise errors.UnsupportedMedia("the body must be application/json")
-    body = body_of(req, limit=JSON_LIMIT)
+    body = body_of(req, limit=limit)
     if not body.strip():
         raise errors.Malformed("the body is empty; a JSON object is expected")
     try:

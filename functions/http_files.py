@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from functions._http import answer, caller_of, integer_of, json_of, namespace_of
+from functions._http import COMMIT_JSON, answer, caller_of, integer_of, json_of, namespace_of
 from functions._routes import RouteTable
 from functions._shapes import Commit, parse_time, show_entry, show_file, show_folder
 from shared.container import Application
@@ -26,7 +26,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
 
     @served.route(bp, "api/files/commit", "POST")
     async def commit_file(req: func.HttpRequest) -> func.HttpResponse:
-        caller, wanted = caller_of(req, app), json_of(req, Commit)
+        caller, wanted = caller_of(req, app), json_of(req, Commit, limit=COMMIT_JSON)
         if (wanted.path is None) == (wanted.file_id is None):
             raise Malformed("give either path or file_id")
         base = wanted.base_version

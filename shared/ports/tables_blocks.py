@@ -100,6 +100,10 @@ class Blocks(Protocol):
         """Note that these can't be read; returns how many were not known to be bad before."""
         ...
 
+    def not_bad(self, blobs: Sequence[BlobId]) -> Sequence[BlobId]:
+        """Those of the blobs that are not known to be bad."""
+        ...
+
     def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
         """A page of the names of stored blobs, ascending."""
         ...

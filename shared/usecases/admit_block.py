@@ -119,7 +119,7 @@ class AdmitBlock:
 def check_room(tx: Transaction, uploader: Uploader, size: int, *, now: datetime) -> None:
     """Raise QuotaExceeded unless `size` more bytes fit beside what is stored, uploaded and granted.
 
-    Whoever uploads without ever committing is stopped here.
+    Whoever uploads without committing is stopped here, until the leases end: then their bytes are the sweep's.
     """
     usage = tx.namespaces.usage(uploader.namespace)
     pending = (

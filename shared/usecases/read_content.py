@@ -7,13 +7,13 @@ that the next upload of the same bytes heals it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.domain.blocks import hash_of
 from shared.domain.codecs import unpack
 from shared.domain.errors import ContentUnavailable, StrataError, Unavailable
-from shared.domain.ids import BlobId
+from shared.domain.ids import BlobId, VersionId
 from shared.ports.block_store import BlobMissing, BlockStore, Container, Disposition
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock, Ids
@@ -35,6 +35,7 @@ class ReadContent:
     ids: Ids
     grant: timedelta
     keep: timedelta
+    assembling: dict[VersionId, asyncio.Task[BlobId]] = field(default_factory=dict, init=False, repr=False)
 
     async def range(self, file: File, start: int, stop: int) -> bytes:
         """The bytes `start` to `stop` (exclusive) of the file's version.
@@ -62,10 +63,20 @@ class ReadContent:
         now = self.clock.now()
         expires_at = now + self.grant
         found = await self.metadata.read(lambda tx: tx.files.assembly(file.version.id))
-        blob = found.blob if found else await self._assemble(file)
+        blob = found.blob if found else await self._assemble_once(file)
         return await self.store.read_url(
             Container.ASSEMBLED, blob, expires_at=expires_at, disposition=disposition
         )
+
+    async def _assemble_once(self, file: File) -> BlobId:
+        """Assemble, or wait for who is at it already: everybody who asks for a large file at once gets one blob."""
+        version = file.version.id
+        if version not in self.assembling:
+            task = asyncio.create_task(self._assemble(file))
+            self.assembling[version] = task
+            task.add_done_callback(lambda _: self.assembling.pop(version, None))
+        # One who goes away must not end it for the others.
+        return await asyncio.shield(self.assembling[version])
 
     async def _assemble(self, file: File) -> BlobId:
         blob = BlobId(self.ids.new())

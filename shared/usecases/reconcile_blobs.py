@@ -3,17 +3,25 @@
 A store that was restored, or one that is killed before it writes its own index, may lack blobs that the database
 knows. They are noted as bad: the blocks in them count as missing, so the next upload of the same bytes heals them.
 Nothing is deleted here. Both sides are read in ascending order and side by side, so memory stays small.
+
+A store that lacks most of what it should have is more likely the wrong store, or one that is still being restored, than
+one that lost it all. Marking every block as missing would then make every client send everything again, so that needs
+an operator's word.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from shared.domain.errors import Unacceptable
 from shared.domain.ids import BlobId
 from shared.ports.block_store import BlockStore, Container
 from shared.ports.metadata import Metadata
 from shared.ports.system import Clock
 
 PAGE = 1000
+
+SUSPICIOUS = 100
+"""Blobs that may be missing without a question, whatever their share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +41,13 @@ class ReconcileBlobs:
     store: BlockStore
     clock: Clock
 
-    async def __call__(self) -> Reconciled:
-        """Compare all containers; raises Unavailable."""
-        known = missing = unknown = 0
+    async def __call__(self, *, accept_losses: bool = False) -> Reconciled:
+        """Compare all containers, then mark what is lost.
+
+        Raises Unacceptable, and marks nothing, when more than half is missing and that was not accepted; Unavailable.
+        """
+        known = unknown = 0
+        lost: list[BlobId] = []
         for container in Container:
             present = aiter(self.store.names(container))
             name = await anext(present, None)
@@ -50,10 +62,18 @@ class ReconcileBlobs:
                     else:
                         suspects.append(blob)
                 known += len(page)
-                missing += await self._mark(container, suspects)
+                lost += await self._really_lost(container, suspects)
             while name is not None:
                 unknown += 1
                 name = await anext(present, None)
+        found = lost
+        lost = list(await self.metadata.read(lambda tx: tx.blocks.not_bad(found)))
+        if len(lost) > max(SUSPICIOUS, known // 2) and not accept_losses:
+            raise Unacceptable(
+                f"{len(lost)} of {known} blobs are missing: is this the right store? Nothing was marked; "
+                "python -m tools.ops.reconcile --accept-losses marks them"
+            )
+        missing = await self._mark(lost)
         unreadable = await self.metadata.read(lambda tx: tx.blocks.bad_blocks())
         return Reconciled(known, missing, unknown, unreadable)
 
@@ -66,9 +86,11 @@ class ReconcileBlobs:
     async def _page(self, container: Container, after: BlobId | None) -> Sequence[BlobId]:
         return await self.metadata.read(lambda tx: tx.blocks.stored_blobs(container, after=after, limit=PAGE))
 
-    async def _mark(self, container: Container, suspects: list[BlobId]) -> int:
-        # One that was written since the listing passed its name is not lost: ask for each before it is marked.
-        lost = [blob for blob in suspects if not await self.store.exists(container, blob)]
+    async def _really_lost(self, container: Container, suspects: list[BlobId]) -> list[BlobId]:
+        # One that was written since the listing passed its name is not lost: ask for each.
+        return [blob for blob in suspects if not await self.store.exists(container, blob)]
+
+    async def _mark(self, lost: list[BlobId]) -> int:
         if not lost:
             return 0
         now = self.clock.now()

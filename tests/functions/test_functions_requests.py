@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from functions._http import JSON_LIMIT
+from functions._http import COMMIT_JSON
 from tests.functions.serving import MAX_UPLOAD, QUOTA, Site, User, json, refusal
 from tests.support.samples import noise
 
@@ -162,7 +162,7 @@ async def test_bodies_have_limits_by_what_they_say_and_by_what_they_have(site: S
     for function, limit in (
         ("upload_block", 4 * 2**20),
         ("upload_file", MAX_UPLOAD),
-        ("commit_file", JSON_LIMIT),
+        ("commit_file", COMMIT_JSON),
     ):
         stated = await ann.call(function, b"x", headers={"content-length": str(limit + 1)})
         assert refusal(stated) == (413, "too_large")

@@ -184,6 +184,13 @@ class SqlBlocks:
             marked += self._connection.execute(change.values(bad_at=now)).rowcount
         return marked
 
+    def not_bad(self, blob_ids: Sequence[BlobId]) -> Sequence[BlobId]:
+        good: list[BlobId] = []
+        for some in slices(blob_ids):
+            found = select(blobs.c.blob_id).where(blobs.c.blob_id.in_(some), blobs.c.bad_at.is_(None))
+            good += self._connection.execute(found).scalars()
+        return good
+
     def stored_blobs(self, container: str, *, after: BlobId | None, limit: int) -> Sequence[BlobId]:
         # The ids are text of one case, compared byte by byte in both databases, so their order is one order.
         page = select(blobs.c.blob_id).where(blobs.c.container == container, blobs.c.state == "STORED")

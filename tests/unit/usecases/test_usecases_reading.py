@@ -17,12 +17,14 @@ from shared.domain.errors import (
     InvalidToken,
     Malformed,
     NotFound,
+    Unacceptable,
     Unavailable,
 )
 from shared.domain.ids import BlobId, NamespaceId, NodeId, VersionId
 from shared.domain.names import parse_path
 from shared.ports.block_store import Container, Disposition
 from shared.ports.metadata import Transaction
+from shared.usecases import reconcile_blobs
 from shared.usecases.commit_file import Committed
 from shared.usecases.get_file import File
 from shared.usecases.list_files import Listing
@@ -176,7 +178,7 @@ async def test_of_two_that_assemble_at_once_one_is_kept(world: World, file: File
     both = await asyncio.gather(*(watched.read_content.assembled(file, SHOWN) for _ in range(2)))
     assert both[0] == both[1]
     assert world.sql("SELECT COUNT(*) FROM assemblies") == [(1,)]
-    assert len(addresses) in (1, 2)
+    assert len(addresses) == 1, "the second waits for the first"
 
 
 async def test_a_file_that_can_not_be_read_is_not_assembled(world: World, file: File) -> None:
@@ -377,6 +379,19 @@ async def test_a_store_that_lost_everything(world: World, ann: Caller, made: Com
     assert (await world.reconcile_blobs()).missing == 5
     await world.admit(ann, *PARTS)
     assert await world.read(ann, made.file_id) == CONTENT
+
+
+async def test_a_store_that_is_most_likely_the_wrong_one_marks_nothing(
+    world: World, ann: Caller, made: Committed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile_blobs, "SUSPICIOUS", 2)
+    world.memory.blobs.clear()
+    with pytest.raises(Unacceptable, match="5 of 5 blobs are missing"):
+        await world.reconcile_blobs()
+    assert world.sql("SELECT COUNT(*) FROM blobs WHERE bad_at IS NOT NULL") == [(0,)]
+    assert (await world.reconcile_blobs(accept_losses=True)).missing == 5
+    # What is known to be lost raises no question again.
+    assert (await world.reconcile_blobs()).missing == 0
 
 
 async def test_a_blob_that_is_written_while_the_listing_passes_is_not_taken_for_lost(
