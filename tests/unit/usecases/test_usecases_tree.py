@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from shared.domain.accounts import Caller, Role
 from shared.domain.errors import (
@@ -333,6 +334,13 @@ async def test_search_takes_every_character_for_itself(world: World, ann: Caller
     for text in ("\0", "a\0", "\ud800"):
         with pytest.raises(Malformed):
             await search(world, ann, text)
+
+
+async def test_search_escapes_what_sql_server_takes_for_a_set(world: World, ann: Caller) -> None:
+    asked: list[Any] = []
+    event.listen(world.engine, "before_cursor_execute", lambda *said: asked.append(said[3]))
+    await search(world, ann, "[a]%_/")
+    assert any("%/[a]/%/_//%" in parameters for parameters in asked)
 
 
 async def test_search_goes_page_by_page_and_its_cursors_belong_to_it(world: World, ann: Caller) -> None:
