@@ -32,7 +32,7 @@ def ls(
 
       strata ls
 
-      strata ls /work --recursive
+      strata ls /office --recursive
 
       strata ls --json | jq '.files[].path'
     """
@@ -73,7 +73,7 @@ def rm(
 ) -> None:
     """Delete remote files, and with --recursive folders. What is deleted is in the trash: strata trash.
 
-    Example:  strata rm /work/report.pdf
+    Example:  strata rm /office/report.pdf
     """
     screen = screen_of(context, as_json, quiet)
     deleted: list[Document] = []

@@ -53,7 +53,7 @@ def mkdir(
 ) -> None:
     """Make a remote folder.
 
-    Example:  strata mkdir /work/reports
+    Example:  strata mkdir /office/reports
     """
     screen = screen_of(context, as_json, quiet)
     path = str(parse_remote(remote.removesuffix("/")))
@@ -106,7 +106,7 @@ def restore(
 
     Examples:
 
-      strata restore /work/report.pdf --version 3
+      strata restore /office/report.pdf --version 3
 
       strata restore 0f3a…  (an id that `strata trash` shows)  --to /rescued/
     """

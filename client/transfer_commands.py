@@ -69,11 +69,11 @@ def up(
 
       strata up report.pdf                  becomes /report.pdf
 
-      strata up report.pdf /work/           becomes /work/report.pdf
+      strata up report.pdf /office/           becomes /office/report.pdf
 
       strata up photos /backup              what is in photos is then in /backup
 
-      strata up --to /work/ *.txt           each becomes /work/NAME
+      strata up --to /office/ *.txt           each becomes /office/NAME
 
       pg_dump db | strata up - /db.sql      standard input
     """
@@ -120,9 +120,9 @@ def down(
 
     Examples:
 
-      strata down /work/report.pdf          becomes ./report.pdf
+      strata down /office/report.pdf          becomes ./report.pdf
 
-      strata down /work/report.pdf old.pdf
+      strata down /office/report.pdf old.pdf
 
       strata down /backup photos            what is in /backup is then in photos
 
