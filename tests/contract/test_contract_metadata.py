@@ -198,7 +198,9 @@ async def test_names_are_compared_exactly(metadata: SqlMetadata) -> None:
     word = new()[:20]
     for end in ("", "a", "ä", "\u0131"):
         name = parse_username(f"x{word}{end}")
-        await metadata.write(lambda tx, name=name: tx.accounts.add_user(UserId(new()), name, end, now=NOW))  # noqa: B023
+        await metadata.write(
+            lambda tx, name=name, end=end: tx.accounts.add_user(UserId(new()), name, end, now=NOW)
+        )
     found = await metadata.read(lambda tx: tx.accounts.user_by_name(parse_username(f"X{word}Ä")))
     assert found is not None
     assert found.password_hash == "ä"

@@ -5,7 +5,7 @@ table within a transaction. A hook may raise, which is a process killed there, o
 """
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -45,6 +45,17 @@ class CutAt:
             if self._passed == self._number:
                 self.where = f"{moment.value} call {self._number}, {call}"
                 raise Cut(self.where)
+
+
+def cuts(moment: Moment, *, step: int = 1) -> Iterator[tuple[int, CutAt]]:
+    """A cut at each call in turn, with its number, until one lies behind the last call."""
+    number = 0
+    while True:
+        number += step
+        cut = CutAt(number, moment)
+        yield number, cut
+        if cut.where is None:
+            return
 
 
 class _Watched:

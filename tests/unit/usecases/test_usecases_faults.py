@@ -12,7 +12,7 @@ from shared.domain.accounts import Caller
 from shared.domain.ids import VersionId
 from shared.ports.metadata import Transaction
 from shared.usecases.commit_file import Committed
-from tests.support.faults import Cut, CutAt, Hook, Moment, WatchedMetadata, WatchedStore
+from tests.support.faults import Cut, CutAt, Hook, Moment, WatchedMetadata, WatchedStore, cuts
 from tests.support.invariants import check_invariants
 from tests.support.samples import noise
 from tests.support.world import World
@@ -47,11 +47,7 @@ async def interrupted(
 
 @pytest.mark.parametrize("moment", list(Moment))
 async def test_acked_is_readable_an_upload_that_is_cut_off_anywhere(world: World, moment: Moment) -> None:
-    number = 0
-    cut = CutAt(0, moment)
-    while number == 0 or cut.where:
-        number += 1
-        cut = CutAt(number, moment)
+    for number, cut in cuts(moment):
         caller = await world.caller(f"user{number}")
         answer = await interrupted(lambda other, who=caller: upload(other, who), world, cut)
         assert (answer is None) == (cut.where is not None), cut.where
@@ -67,11 +63,7 @@ async def test_acked_is_readable_an_upload_that_is_cut_off_anywhere(world: World
 
 @pytest.mark.parametrize("moment", list(Moment))
 async def test_commit_is_atomic_a_commit_that_is_cut_off_anywhere(world: World, moment: Moment) -> None:
-    number = 0
-    cut = CutAt(0, moment)
-    while number == 0 or cut.where:
-        number += 1
-        cut = CutAt(number, moment)
+    for number, cut in cuts(moment):
         caller = await world.caller(f"user{number}")
         await world.admit(caller, *SMALL)
         first = await world.commit(caller, "/docs/a.txt", SMALL[:1])
@@ -99,11 +91,7 @@ async def test_commit_is_atomic_a_commit_that_is_cut_off_anywhere(world: World, 
 @pytest.mark.parametrize("moment", list(Moment))
 async def test_an_upload_without_a_key_can_be_sent_again_too(world: World, moment: Moment) -> None:
     """The same content on the head changes nothing, so even a client without keys ends at one version."""
-    number = 0
-    cut = CutAt(0, moment)
-    while number == 0 or cut.where:
-        number += 4
-        cut = CutAt(number, moment)
+    for number, cut in cuts(moment, step=4):
         caller = await world.caller(f"user{number}")
         await interrupted(lambda other, who=caller: other.upload(who, "/a", SMALL[0]), world, cut)
         again = await world.upload(caller, "/a", SMALL[0])
@@ -114,11 +102,7 @@ async def test_an_upload_without_a_key_can_be_sent_again_too(world: World, momen
 
 @pytest.mark.parametrize("moment", list(Moment))
 async def test_a_delete_that_is_cut_off_anywhere(world: World, moment: Moment) -> None:
-    number = 0
-    cut = CutAt(0, moment)
-    while number == 0 or cut.where:
-        number += 1
-        cut = CutAt(number, moment)
+    for number, cut in cuts(moment):
         caller = await world.caller(f"user{number}")
         made = await world.commit(caller, "/a", [])
         try:
@@ -134,11 +118,7 @@ async def test_a_delete_that_is_cut_off_anywhere(world: World, moment: Moment) -
 async def test_bad_copy_never_blocks_repair_a_healing_that_is_cut_off_anywhere(
     world: World, moment: Moment
 ) -> None:
-    number = 0
-    cut = CutAt(0, moment)
-    while number == 0 or cut.where:
-        number += 1
-        cut = CutAt(number, moment)
+    for number, cut in cuts(moment):
         caller = await world.caller(f"user{number}")
         made = await world.upload(caller, "/a", SMALL[0])
         world.memory.blobs.clear()
