@@ -3,13 +3,16 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 from client.credentials import Credentials
 from client.errors import NotThere
 from client.session import JSON, Session
 from client.transport import Call, Transport, encode
 from client.wire import (
+    Changes,
     Committed,
+    FolderMade,
     Grant,
     Grants,
     LoggedIn,
@@ -34,6 +37,10 @@ MOST_HASHES = 1_000
 
 MOST_GRANTS = 100
 """Blocks that one `blocks/grants` may ask for."""
+
+
+MOST_CHANGES = 1_000
+"""Entries of the journal that one `changes` may ask for."""
 
 
 class Accounts:
@@ -112,8 +119,19 @@ class Api:
 
         Raises HeadMoved, BlocksMissing, Conflicting for a taken name, Refused for a bad one or the quota.
         """
+        return self._commit({"path": path}, base, blocks, modified_at)
+
+    def commit_to(
+        self, file_id: str, base: str, blocks: Sequence[BlockRef], modified_at: datetime
+    ) -> Committed:
+        """As `commit`, for the file `file_id` wherever it is now; raises NotThere when it is deleted."""
+        return self._commit({"file_id": file_id}, base, blocks, modified_at)
+
+    def _commit(
+        self, target: dict[str, str], base: str | None, blocks: Sequence[BlockRef], modified_at: datetime
+    ) -> Committed:
         document = {
-            "path": path,
+            **target,
             "base_version": base,
             "blocks": [{"sha256": block.sha256, "size": block.size} for block in blocks],
             "modified_at": modified_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -137,14 +155,20 @@ class Api:
             return page.folders[0]
         raise NotThere(f"{path}: there is no such file or folder on the server")
 
-    def make_folder(self, path: str) -> None:
-        """Raises Conflicting for a taken name, NotThere when the folder above is missing."""
-        self._change("POST", "folders", {"path": path})
+    def make_folder(self, path: str) -> str:
+        """Returns the folder's id. Raises Conflicting for a taken name, NotThere when the folder above is missing."""
+        made = self._change("POST", "folders", {"path": path})
+        return decode(made, FolderMade, what="making a folder").folder_id
 
     def move(self, entry: RemoteFile | RemoteFolder, path: str) -> str:
         """Give a file or folder another path; returns it as the server has it. Raises Conflicting, NotThere."""
-        route = f"folders/{entry.folder_id}" if isinstance(entry, RemoteFolder) else f"files/{entry.file_id}"
-        return decode(self._change("PATCH", route, {"path": path}), Moved, what="moving").path
+        if isinstance(entry, RemoteFolder):
+            return self.move_node("folder", entry.folder_id, path)
+        return self.move_node("file", entry.file_id, path)
+
+    def move_node(self, kind: Literal["file", "folder"], node_id: str, path: str) -> str:
+        """As `move`, for what is known by its id; raises Conflicting, NotThere."""
+        return decode(self._change("PATCH", f"{kind}s/{node_id}", {"path": path}), Moved, what="moving").path
 
     def delete_folder(self, folder_id: str) -> None:
         """Delete a folder with all that is in it; raises NotThere."""
@@ -190,6 +214,15 @@ class Api:
     def purge(self, entry_id: str) -> Purged:
         """Let go of something in the trash for good; raises NotThere."""
         return decode(self._change("DELETE", f"trash/{entry_id}", None), Purged, what="purging")
+
+    def changes(self, cursor: str | None, *, limit: int = MOST_CHANGES) -> Changes:
+        """The page of the journal behind `cursor`, everything that there is without one.
+
+        Raises Conflicting with the code `cursor_reset` when this cursor can't be followed any more.
+        """
+        params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        reply = self._session.send(Call("GET", "changes", params=params))
+        return decode(reply.body, Changes, what="following the changes")
 
     def _change(self, method: str, route: str, document: dict[str, str | None] | None) -> bytes:
         """Send a change that is made once, however often it has to be sent."""

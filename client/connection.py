@@ -1,6 +1,6 @@
 """From the options of a command to the API: which server, as whom."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +50,16 @@ def anonymous(url: str) -> Iterator[Accounts]:
 
 @contextmanager
 def logged_in(
-    place: Place, stop: Event, *, connections: int = 1, patience: Patience | None = None
+    place: Place,
+    stop: Event,
+    *,
+    connections: int = 1,
+    patience: Patience | None = None,
+    on_open: Callable[[httpx.Client], None] | None = None,
 ) -> Iterator[Api]:
     """The calls of who is logged in at the place's server; raises NotLoggedIn when nobody is.
+
+    `on_open` sees the HTTP client before its first call.
 
     Tokens for one server are never shown to another: naming another server is as good as having no login.
     """
@@ -64,4 +71,6 @@ def logged_in(
     if url != credentials.url:
         raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
     with open_http(connections) as http:
+        if on_open:
+            on_open(http)
         yield Api(Session(Transport(http, url, stop, patience), file, credentials))

@@ -141,6 +141,36 @@ class Manifest(Answer, frozen=True):
     blocks: Sequence[BlockPlace]
 
 
+class Change(Answer, frozen=True):
+    """One entry of the journal: what happened to `file_id` (a file or a folder), and its state as it is now.
+
+    Without `type` it is gone itself; without `path` it hangs below a deleted folder. `size` is in bytes.
+    """
+
+    namespace: str
+    kind: str
+    file_id: str
+    type: Literal["file", "folder"] | None = None
+    parent_id: str | None = None
+    name: str | None = None
+    path: str | None = None
+    version_id: str | None = None
+    size: int | None = None
+    root_hash: str | None = None
+    modified_at: str | None = None
+
+
+class Changes(Answer, frozen=True):
+    changes: Sequence[Change]
+    cursor: str
+    has_more: bool
+
+
+class FolderMade(Answer, frozen=True):
+    folder_id: str
+    path: str = ""
+
+
 class Head(Answer, frozen=True):
     version_id: str
 
