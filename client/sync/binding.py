@@ -1,0 +1,43 @@
+"""What a folder's memory is about: one server, one user, one folder. Anything else is refused before it does harm.
+
+With another login the tree on the server is another one, and everything of the old one would look deleted; with
+another disk at the folder's path, everything local would.
+"""
+
+from client.errors import Conflicting
+from client.sync.database import Database
+from client.sync.folder import SyncFolder
+
+
+def bind(
+    database: Database, folder: SyncFolder, *, url: str, user_id: str, accept_folder: bool = False
+) -> bool:
+    """See to it that the memory is about exactly this; returns whether it was new.
+
+    Raises Conflicting, saying what differs. `accept_folder` takes another folder at the same path for the old one.
+    """
+    asked = {
+        "url": url,
+        "user_id": user_id,
+        "folder": str(folder.path).encode("utf-8", "backslashreplace").decode(),
+        "root": f"{folder.device}:{folder.inode}",
+    }
+    with database.transaction():
+        known = {key: database.get(key) for key in asked}
+        if known["url"] is None:
+            database.put(**asked)
+            return True
+        if (known["url"], known["user_id"]) != (url, user_id):
+            raise Conflicting(
+                f"{folder.path} is kept in step with another login (user {known['user_id']} at {known['url']}): "
+                f"log in there again, or remove {database.path} to begin anew with this one",
+                code="sync_other_login",
+            )
+        if known["root"] != asked["root"] and not accept_folder:
+            raise Conflicting(
+                f"{folder.path} is not the folder that was synced before: is a disk not mounted? "
+                "If it was moved here or restored, say so with --accept-folder",
+                code="sync_other_folder",
+            )
+        database.put(**asked)
+    return False
