@@ -11,7 +11,7 @@ from shared.domain.errors import Malformed
 from shared.domain.ids import NO_VERSION, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.domain.versions import OnVersion
-from shared.usecases.commit_file import CommitRequest
+from shared.usecases.drafting import CommitRequest
 from shared.usecases.repeating import parse_key
 
 PAGE = 1000

@@ -25,7 +25,7 @@ _PAYS = 0.95
 _MAX_WINDOW = 8 * 1024 * 1024
 
 
-def pack(plain: bytes) -> tuple[Codec, bytes]:
+def encode(plain: bytes) -> tuple[Codec, bytes]:
     """The codec and the bytes to store for a block: at least 5 % smaller than plain, or plain."""
     if len(plain) > 2 * _SAMPLE:
         middle = len(plain) // 2
@@ -43,7 +43,7 @@ def pays(packed: bytes, plain: bytes) -> bool:
     return len(packed) < len(plain) * _PAYS
 
 
-def unpack(codec: Codec, stored: bytes, *, limit: int) -> bytes:
+def decode(codec: Codec, stored: bytes, *, limit: int) -> bytes:
     """The plain bytes; raises TooLarge when they are more than `limit`, Malformed for what the codec can't read.
 
     Zstandard bytes are one whole frame: a reader of streams takes one that was cut off for a shorter one. At most
@@ -57,13 +57,13 @@ def unpack(codec: Codec, stored: bytes, *, limit: int) -> bytes:
         if stated > limit:
             raise TooLarge(f"more than {limit} bytes after decompression", limit=limit)
         if stated < 0:
-            return _unpack_unstated(decompressor, stored, limit)
+            return _decode_unstated(decompressor, stored, limit)
         return decompressor.decompress(stored, max_output_size=limit, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise Malformed("the bytes are not one whole zstd frame") from error
 
 
-def _unpack_unstated(decompressor: zstandard.ZstdDecompressor, stored: bytes, limit: int) -> bytes:
+def _decode_unstated(decompressor: zstandard.ZstdDecompressor, stored: bytes, limit: int) -> bytes:
     # The reader is bounded but can't tell whether the frame was whole; what can tell isn't bounded, so comes second.
     _bounded(decompressor.stream_reader(stored).read(limit + 1), limit)
     whole = decompressor.decompressobj()

@@ -31,6 +31,15 @@ class PlacedBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class NewBlock:
+    """A block whose bytes are at `place`, to be known under `key` where the namespace doesn't have it."""
+
+    key: BlockKey
+    ref: BlockRef
+    place: Placement
+
+
+@dataclass(frozen=True, slots=True)
 class Usable:
     """A block that a commit by the asking user may refer to."""
 
@@ -50,16 +59,16 @@ class Blocks(Protocol):
         """Note that it was; False when it is no longer awaited, and then nothing may refer to it."""
         ...
 
-    def place_block(self, namespace: NamespaceId, key: BlockKey, ref: BlockRef, place: Placement) -> BlockKey:
-        """Make the block under `key`, or, where the namespace has it in a bad blob, move it to `place`.
+    def place_blocks(self, namespace: NamespaceId, new: Sequence[NewBlock]) -> Mapping[Sha256, BlockKey]:
+        """Make blocks of different hashes, or, where the namespace has one in a bad blob, move it to its new place.
 
-        A good copy that is there already stays, and `place` is not referred to. Clears `condemned_at` and returns
-        the block's key. The namespace is locked.
+        A good copy that is there already stays, and the new place is not referred to. Clears `condemned_at` and
+        returns the key of each. The namespace is locked.
         """
         ...
 
-    def good_copy(self, namespace: NamespaceId, sha256: Sha256) -> BlockKey | None:
-        """The namespace's block of this hash, unless its blob is bad."""
+    def good_copies(self, namespace: NamespaceId, hashes: Sequence[Sha256]) -> Mapping[Sha256, BlockKey]:
+        """The namespace's blocks of these hashes, but for those whose blobs are bad."""
         ...
 
     def lease(

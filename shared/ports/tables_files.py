@@ -36,7 +36,20 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class NewNode:
+    """An entry to be made; a file comes with the id of its first version, which follows in the same transaction."""
+
+    id: NodeId
+    parent: NodeId
+    kind: NodeKind
+    name: Name
+    place: Place
+    head: VersionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewVersion:
+    node: NodeId
     version: Version
     base: VersionId
     author: UserId
@@ -65,14 +78,25 @@ class Files(Protocol):
         """The namespace of a node, living or deleted."""
         ...
 
-    def add_node(
-        self, namespace: NamespaceId, node: NodeId, parent: NodeId, kind: NodeKind, name: Name, place: Place
-    ) -> None:
-        """Raises NameExists when a living entry of the folder has the name's key."""
+    def children_named(
+        self, namespace: NamespaceId, parent: NodeId, keys: Sequence[str]
+    ) -> Mapping[str, Node]:
+        """Those entries of a folder whose names have one of these keys, by key."""
         ...
 
-    def add_version(self, namespace: NamespaceId, node: NodeId, new: NewVersion) -> bool:
-        """Make the version and its edges, and make it the head where the head is its base; False when it is not."""
+    def add_nodes(self, namespace: NamespaceId, new: Sequence[NewNode]) -> None:
+        """Make entries, folders before what is in them.
+
+        Raises NameExists when a living entry of a folder has a name's key; of many, the first is named.
+        """
+        ...
+
+    def swap_head(self, namespace: NamespaceId, node: NodeId, base: VersionId, head: VersionId) -> bool:
+        """Make `head` a living file's current version where that is `base`; False when it is not."""
+        ...
+
+    def add_versions(self, namespace: NamespaceId, new: Sequence[NewVersion]) -> None:
+        """Make versions with their edges. Whose head they are is the business of the other calls."""
         ...
 
     def knows_version(self, node: NodeId, version: VersionId) -> bool:

@@ -11,10 +11,11 @@ from shared.domain.ids import NamespaceId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """In bytes: what the namespace may hold, and what its heads and its trash hold."""
+    """In bytes: what the namespace may hold, and what its heads and its trash hold; `seq` is its last change."""
 
     quota: int
     used: int
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)

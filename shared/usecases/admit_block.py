@@ -6,34 +6,63 @@ A block is admitted in three steps, and a crash between any two leaves nothing t
 2. One create-only write puts the bytes there.
 3. One transaction marks the blob stored, makes the block of it, and leases it to the caller until the commit.
 
+Blocks that arrive together share blobs, and take the steps together.
+
 Only then is it acknowledged. Bytes that the namespace has already need no second copy; bytes that only others
 have are stored again, so that nobody learns from an answer what others have.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of
-from shared.domain.codecs import Codec, pack, pays, unpack
+from shared.domain.codecs import Codec, decode, encode, pays
 from shared.domain.errors import HashMismatch, QuotaExceeded, Unacceptable, Unavailable
 from shared.domain.ids import BlobId, BlockKey, NamespaceId
+from shared.domain.packing import plan_packs
 from shared.ports.block_store import BlobExists, BlockStore, Container
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock, Ids
-from shared.ports.tables_blocks import Placement
+from shared.ports.tables_blocks import NewBlock, Placement, Usable
 from shared.usecases.authority import Uploader, reader, writer
+from shared.usecases.side_by_side import gathered
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """A block whose bytes the server has hashed itself."""
+class Examined:
+    """A block whose bytes were hashed here, with what is to be stored of them."""
 
     ref: BlockRef
     codec: Codec
     stored: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """A blob to be, holding the stored bytes of its blocks one behind the other."""
+
+    blob: BlobId
+    blocks: Sequence[Examined]
+    etag: str = ""
+
+    @property
+    def size(self) -> int:
+        return sum(len(block.stored) for block in self.blocks)
+
+    def content(self) -> bytes:
+        return self.blocks[0].stored if len(self.blocks) == 1 else b"".join(b.stored for b in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Bytes that are in the store and stand for nothing yet, and blocks that the namespace had before."""
+
+    packs: Sequence[_Pack]
+    known: Mapping[Sha256, Usable]
 
 
 @dataclass(frozen=True)
@@ -75,45 +104,76 @@ class AdmitBlock:
 
         `reserved` says that quota was set aside for it when its upload was granted. Raises as the call does.
         """
-        block = await asyncio.to_thread(_examine, body, codec, stated)
-        blob = BlobId(self.ids.new())
-        if await self.metadata.write(lambda tx: self._begin(tx, authorize(tx), block, blob, reserved)):
-            return block.ref
+        block = await asyncio.to_thread(examine, body, codec, stated)
+        written = await self.write(authorize, [block], reserved=reserved)
+
+        def finish(tx: Transaction) -> None:
+            uploader = authorize(tx)
+            self.hold(tx, uploader, self.place(tx, uploader.namespace, written))
+
+        if written.packs:
+            await self.metadata.write(finish)
+        return block.ref
+
+    async def write(
+        self, authorize: Callable[[Transaction], Uploader], blocks: Sequence[Examined], *, reserved: bool
+    ) -> Written:
+        """Steps 1 and 2 for blocks of different hashes: those that the namespace lacks are in the store, packed.
+
+        The others are leased to the uploader. Raises QuotaExceeded, Unavailable, and what `authorize` raises.
+        """
+
+        def begin(tx: Transaction) -> Written:
+            uploader = authorize(tx)
+            sizes = {block.ref.sha256: block.ref.size for block in blocks}
+            known = {
+                sha256: Usable(key, sizes[sha256])
+                for sha256, key in tx.blocks.good_copies(uploader.namespace, list(sizes)).items()
+            }
+            tx.blocks.keep([usable.key for usable in known.values()])
+            self.hold(tx, uploader, known)
+            new = [block for block in blocks if block.ref.sha256 not in known]
+            if new and not reserved:
+                check_room(tx, uploader, sum(block.ref.size for block in new), now=self.clock.now())
+            runs = plan_packs([len(block.stored) for block in new])
+            packs = [_Pack(BlobId(self.ids.new()), new[run.start : run.stop]) for run in runs]
+            for pack in packs:
+                tx.blocks.start_blob(pack.blob, Container.BLOCKS, pack.size, now=self.clock.now())
+            return Written(packs, known)
+
+        begun = await self.metadata.write(begin)
+        return replace(begun, packs=await gathered(partial(self._put, pack) for pack in begun.packs))
+
+    async def _put(self, pack: _Pack) -> _Pack:
         try:
-            etag = await self.store.put(blob, block.stored)
+            return replace(pack, etag=await self.store.put(pack.blob, pack.content()))
         except BlobExists as error:
             # A lost answer made the SDK write twice. The name is given up, as after any failed write.
             raise Unavailable("the block store's answer was lost; please send the block again") from error
-        key = BlockKey(self.ids.new())
-        await self.metadata.write(lambda tx: self._finish(tx, authorize(tx), block, blob, etag, key))
-        return block.ref
 
-    def _begin(
-        self, tx: Transaction, uploader: Uploader, block: _Block, blob: BlobId, reserved: bool
-    ) -> bool:
-        """Whether the namespace has the block, and nothing is to be written."""
-        key = tx.blocks.good_copy(uploader.namespace, block.ref.sha256)
-        if key is not None:
-            tx.blocks.keep([key])
-            self._lease(tx, uploader, key, block.ref.size)
-            return True
-        if not reserved:
-            check_room(tx, uploader, block.ref.size, now=self.clock.now())
-        tx.blocks.start_blob(blob, Container.BLOCKS, len(block.stored), now=self.clock.now())
-        return False
+    def place(self, tx: Transaction, namespace: NamespaceId, written: Written) -> Mapping[Sha256, Usable]:
+        """Step 3: make blocks of what was written; returns all that `write` was given. The namespace is locked.
 
-    def _finish(
-        self, tx: Transaction, uploader: Uploader, block: _Block, blob: BlobId, etag: str, key: BlockKey
-    ) -> None:
-        if not tx.blocks.finish_blob(blob, etag):
-            raise Unavailable("the upload took too long; please send the block again")
-        place = Placement(blob, 0, len(block.stored), block.codec)
-        placed = tx.blocks.place_block(uploader.namespace, key, block.ref, place)
-        self._lease(tx, uploader, placed, block.ref.size)
+        Raises Unavailable when the bytes are no longer awaited.
+        """
+        new: list[NewBlock] = []
+        for pack in written.packs:
+            if not tx.blocks.finish_blob(pack.blob, pack.etag):
+                raise Unavailable("the upload took too long; please send the block again")
+            offset = 0
+            for block in pack.blocks:
+                place = Placement(pack.blob, offset, len(block.stored), block.codec)
+                new.append(NewBlock(BlockKey(self.ids.new()), block.ref, place))
+                offset += len(block.stored)
+        sizes = {block.ref.sha256: block.ref.size for block in new}
+        keys = tx.blocks.place_blocks(namespace, new) if new else {}
+        return {**written.known, **{sha256: Usable(key, sizes[sha256]) for sha256, key in keys.items()}}
 
-    def _lease(self, tx: Transaction, uploader: Uploader, key: BlockKey, size: int) -> None:
+    def hold(self, tx: Transaction, uploader: Uploader, blocks: Mapping[Sha256, Usable]) -> None:
+        """Lease blocks to the uploader until they are committed, or for so long."""
         until = self.clock.now() + self.lease
-        tx.blocks.lease(uploader.namespace, key, size, uploader.user_id, expires_at=until)
+        for block in blocks.values():
+            tx.blocks.lease(uploader.namespace, block.key, block.size, uploader.user_id, expires_at=until)
 
 
 def check_room(tx: Transaction, uploader: Uploader, size: int, *, now: datetime) -> None:
@@ -156,8 +216,9 @@ class CheckBlocks:
         return await self.metadata.write(check)
 
 
-def _examine(body: bytes, codec: Codec, stated: Sha256 | None) -> _Block:
-    plain = unpack(codec, body, limit=BLOCK_SIZE)
+def examine(body: bytes, codec: Codec, stated: Sha256 | None) -> Examined:
+    """Hash a block's bytes and decide how they are stored; raises as `AdmitBlock` does for bad ones."""
+    plain = decode(codec, body, limit=BLOCK_SIZE)
     if not plain:
         raise Unacceptable("a block must have at least one byte; an empty file has no blocks")
     sha256 = hash_of(plain)
@@ -165,5 +226,5 @@ def _examine(body: bytes, codec: Codec, stated: Sha256 | None) -> _Block:
         raise HashMismatch(f"the bytes have the SHA-256 {sha256}; they were damaged on the way, or not these")
     ref = BlockRef(sha256, len(plain))
     if codec is not Codec.NONE and pays(body, plain):
-        return _Block(ref, codec, body)
-    return _Block(ref, *pack(plain))
+        return Examined(ref, codec, body)
+    return Examined(ref, *encode(plain))

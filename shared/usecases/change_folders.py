@@ -9,7 +9,7 @@ from shared.domain.ids import NamespaceId, NodeId
 from shared.domain.names import Name
 from shared.ports.metadata import Transaction
 from shared.ports.system import Ids
-from shared.ports.tables_files import NodeKind, Place
+from shared.ports.tables_files import NewNode, NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.usecases.authority import Member, file_writer, writer
 from shared.usecases.tree import (
@@ -41,7 +41,8 @@ class ChangeFolders:
             refuse_taken(tx, member.namespace, parent.id, path[-1], None)
             seq = tx.namespaces.advance(member.namespace, delta=0)
             folder = NodeId(self.ids.new())
-            tx.files.add_node(member.namespace, folder, parent.id, NodeKind.FOLDER, path[-1], Place(seq, 0))
+            new = NewNode(folder, parent.id, NodeKind.FOLDER, path[-1], Place(seq, 0))
+            tx.files.add_nodes(member.namespace, [new])
             made = Change(ChangeKind.FOLDER_CREATED, folder, None, member.device_id)
             tx.journal.record(member.namespace, seq, [made], now=self.tree.clock.now())
             return {"folder_id": folder, "path": path_of(tx, member.namespace, folder), "seq": seq}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.domain.blocks import hash_of
-from shared.domain.codecs import unpack
+from shared.domain.codecs import decode
 from shared.domain.errors import ContentUnavailable, StrataError, Unavailable
 from shared.domain.ids import BlobId, VersionId
 from shared.ports.block_store import BlobMissing, BlockStore, Container, Disposition
@@ -150,7 +150,7 @@ class ReadContent:
 
 def _verified(block: PlacedBlock, stored: bytes) -> bytes | None:
     try:
-        plain = unpack(block.placement.codec, stored, limit=block.size)
+        plain = decode(block.placement.codec, stored, limit=block.size)
     except StrataError:
         return None
     return plain if hash_of(plain) == block.sha256 else None

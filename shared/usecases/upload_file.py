@@ -6,6 +6,7 @@ Nothing here is a second way in: the blocks go through `AdmitBlock` and the vers
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import BlockRef, Sha256, hash_of
@@ -16,10 +17,9 @@ from shared.domain.names import Name
 from shared.domain.versions import OnHead
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks, check_room
 from shared.usecases.authority import writer
-from shared.usecases.commit_file import CommitFile, CommitRequest, Committed
-
-SIDE_BY_SIDE = 4
-"""Blocks of one request that are on their way to the store at once: enough to hide the store's latency."""
+from shared.usecases.commit_file import CommitFile
+from shared.usecases.drafting import CommitRequest, Committed
+from shared.usecases.side_by_side import gathered
 
 _TRIES = 3
 
@@ -82,19 +82,10 @@ class UploadFile:
         )
 
     async def _admit(self, caller: Caller, namespace: NamespaceId | None, views: list[memoryview]) -> None:
-        waiting = iter(views)
+        async def admit(view: memoryview) -> None:
+            await self.admit_block(caller, namespace, bytes(view))
 
-        async def work() -> None:
-            for view in waiting:
-                await self.admit_block(caller, namespace, bytes(view))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(SIDE_BY_SIDE, len(views))):
-                    group.create_task(work())
-        except ExceptionGroup as failed:
-            # One refusal is the answer, and the caller knows it by its kind: a group has none.
-            raise failed.exceptions[0] from failed
+        await gathered(partial(admit, view) for view in views)
 
 
 def _cut(content: bytes) -> list[tuple[BlockRef, memoryview]]:

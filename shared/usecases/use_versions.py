@@ -9,7 +9,8 @@ from shared.domain.ids import NodeId, VersionId
 from shared.domain.versions import OnHead, Version
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.tables_namespaces import Repeatable
-from shared.usecases.commit_file import CommitFile, CommitRequest, Committed, Content
+from shared.usecases.commit_file import CommitFile
+from shared.usecases.drafting import CommitRequest, Committed, Content
 from shared.usecases.get_file import find_file
 from shared.usecases.repeating import describe_request
 

@@ -33,8 +33,8 @@ from shared.domain.names import parse_name
 from shared.domain.versions import Version
 from shared.ports.metadata import Transaction
 from shared.ports.tables_accounts import Device, RefreshToken
-from shared.ports.tables_blocks import Placement
-from shared.ports.tables_files import Assembly, NewVersion, NodeKind, Place
+from shared.ports.tables_blocks import NewBlock, Placement
+from shared.ports.tables_files import Assembly, NewNode, NewVersion, NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.ports.tables_namespaces import Repeatable, Usage
 from tests.support.doubles import START as NOW
@@ -73,7 +73,8 @@ class Somebody:
     def block(self, tx: Transaction, word: str, *, leased: bool = True) -> tuple[BlockKey, BlobId]:
         blob = self.stored(tx)
         ref = BlockRef(hash_of(word.encode()), len(word))
-        key = tx.blocks.place_block(self.ns, BlockKey(new()), ref, Placement(blob, 0, 10, Codec.NONE))
+        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 10, Codec.NONE))
+        key = tx.blocks.place_blocks(self.ns, [placed])[ref.sha256]
         if leased:
             tx.blocks.lease(self.ns, key, ref.size, self.id, expires_at=LATER)
         return key, blob
@@ -83,7 +84,8 @@ class Somebody:
     ) -> NodeId:
         node = NodeId(new())
         seq = tx.namespaces.advance(self.ns, delta=0)
-        tx.files.add_node(self.ns, node, parent or self.root, kind, parse_name(name), Place(seq, 0))
+        entry = NewNode(node, parent or self.root, kind, parse_name(name), Place(seq, 0))
+        tx.files.add_nodes(self.ns, [entry])
         return node
 
     def version(
@@ -95,7 +97,10 @@ class Somebody:
         number: int = 1,
     ) -> tuple[Version, bool]:
         made = Version(VersionId(new()), number, 5, root_hash([]), NOW, NOW, 1)
-        return made, tx.files.add_version(self.ns, node, NewVersion(made, base, self.id, self.device, keys))
+        if not tx.files.swap_head(self.ns, node, base, made.id):
+            return made, False
+        tx.files.add_versions(self.ns, [NewVersion(node, made, base, self.id, self.device, keys)])
+        return made, True
 
 
 @pytest.fixture
@@ -133,7 +138,7 @@ async def test_commit_is_atomic_a_write_that_raises_leaves_nothing(
 
 async def test_read_your_writes(metadata: SqlMetadata, ann: Somebody) -> None:
     assert await metadata.write(lambda tx: tx.namespaces.advance(ann.ns, delta=7)) == 1
-    assert await metadata.read(lambda tx: tx.namespaces.usage(ann.ns)) == Usage(1000, 7)
+    assert await metadata.read(lambda tx: tx.namespaces.usage(ann.ns)) == Usage(1000, 7, 1)
 
 
 async def test_writers_end_as_if_one_ran_after_the_other(metadata: SqlMetadata, ann: Somebody) -> None:
@@ -383,8 +388,8 @@ async def test_no_dangling_edge_a_block_is_refused_in_a_blob_that_is_not_stored(
     for place in (blob, BlobId(new())):
         with pytest.raises(IntegrityError):
             await metadata.write(
-                lambda tx, place=place: tx.blocks.place_block(
-                    ann.ns, BlockKey(new()), ref, Placement(place, 0, 1, Codec.NONE)
+                lambda tx, place=place: tx.blocks.place_blocks(
+                    ann.ns, [NewBlock(BlockKey(new()), ref, Placement(place, 0, 1, Codec.NONE))]
                 )
             )
 
@@ -400,15 +405,19 @@ async def test_a_good_copy_stays_and_a_bad_one_is_replaced(metadata: SqlMetadata
     again, second = await metadata.write(lambda tx: ann.block(tx, "word"))
     assert again == key
     assert await metadata.write(lambda tx: blob_of(tx, key)) == (first,)
-    assert await metadata.read(lambda tx: tx.blocks.good_copy(ann.ns, hash_of(b"word"))) == key
+    assert await metadata.read(lambda tx: tx.blocks.good_copies(ann.ns, [hash_of(b"word")])) == {
+        hash_of(b"word"): key
+    }
     assert await metadata.write(lambda tx: tx.blocks.mark_bad([first, BlobId(new())], now=NOW)) == 1
     assert await metadata.write(lambda tx: tx.blocks.mark_bad([first], now=LATER)) == 0
-    assert await metadata.read(lambda tx: tx.blocks.good_copy(ann.ns, hash_of(b"word"))) is None
+    assert await metadata.read(lambda tx: tx.blocks.good_copies(ann.ns, [hash_of(b"word")])) == {}
     healed, third = await metadata.write(lambda tx: ann.block(tx, "word"))
     assert healed == key
     assert second != third
     assert await metadata.write(lambda tx: blob_of(tx, key)) == (third,)
-    assert await metadata.read(lambda tx: tx.blocks.good_copy(ann.ns, hash_of(b"word"))) == key
+    assert await metadata.read(lambda tx: tx.blocks.good_copies(ann.ns, [hash_of(b"word")])) == {
+        hash_of(b"word"): key
+    }
 
 
 async def test_usable_is_what_is_leased_or_referred_to_and_readable(
@@ -656,6 +665,6 @@ async def test_times_come_back_with_their_zone_and_their_microseconds(
     moment = NOW + timedelta(microseconds=123_456)
     made = Version(VersionId(new()), 1, 0, root_hash([]), moment, moment, 1)
     await metadata.write(
-        lambda tx: tx.files.add_version(ann.ns, node, NewVersion(made, NO_VERSION, ann.id, ann.device, []))
+        lambda tx: tx.files.add_versions(ann.ns, [NewVersion(node, made, NO_VERSION, ann.id, ann.device, [])])
     )
     assert await metadata.read(lambda tx: tx.files.version(ann.ns, node, made.id)) == made

@@ -17,8 +17,8 @@ from shared.domain.names import name_key, parse_name
 from shared.domain.versions import Version
 from shared.ports.metadata import Transaction
 from shared.ports.tables_accounts import Device
-from shared.ports.tables_blocks import Placement
-from shared.ports.tables_files import Assembly, NewVersion, NodeKind, Place
+from shared.ports.tables_blocks import NewBlock, Placement
+from shared.ports.tables_files import Assembly, NewNode, NewVersion, NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.ports.tables_namespaces import Standing
 from shared.ports.tables_trash import Purged
@@ -54,7 +54,7 @@ class Gardener:
         node = NodeId(new())
         made = ChangeKind.FOLDER_CREATED if kind is FOLDER else ChangeKind.FILE_CREATED
         place = Place(self.change(tx, (made, node)), 0)
-        tx.files.add_node(self.ns, node, parent or self.root, kind, parse_name(name), place)
+        tx.files.add_nodes(self.ns, [NewNode(node, parent or self.root, kind, parse_name(name), place)])
         return node
 
     def fill(self, tx: Transaction, file: NodeId, size: int, *, after: Version | None = None) -> Version:
@@ -62,10 +62,12 @@ class Gardener:
         blob, ref = BlobId(new()), BlockRef(hash_of(new().encode()), 1)
         tx.blocks.start_blob(blob, "blocks", 1, now=NOW)
         tx.blocks.finish_blob(blob, '"etag"')
-        key = tx.blocks.place_block(self.ns, BlockKey(new()), ref, Placement(blob, 0, 1, Codec.NONE))
+        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 1, Codec.NONE))
+        key = tx.blocks.place_blocks(self.ns, [placed])[ref.sha256]
         number, base = (after.number + 1, after.id) if after else (1, NO_VERSION)
         version = Version(VersionId(new()), number, size, root_hash([ref]), NOW, NOW, 1)
-        assert tx.files.add_version(self.ns, file, NewVersion(version, base, self.id, self.device, [key]))
+        assert tx.files.swap_head(self.ns, file, base, version.id)
+        tx.files.add_versions(self.ns, [NewVersion(file, version, base, self.id, self.device, [key])])
         return version
 
     def bin(self, tx: Transaction, node: NodeId) -> int:

@@ -23,9 +23,10 @@ from shared.ports.credentials import Passwords
 from shared.ports.metadata import Metadata
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.change_folders import ChangeFolders
-from shared.usecases.commit_file import CommitFile, CommitRequest, Committed
+from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
+from shared.usecases.drafting import CommitRequest, Committed
 from shared.usecases.follow_changes import FollowChanges
 from shared.usecases.get_file import GetFile, GetManifest
 from shared.usecases.list_files import ListFiles

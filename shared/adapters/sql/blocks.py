@@ -7,10 +7,10 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_,
 
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
-from shared.domain.blocks import BlockRef, Sha256
+from shared.domain.blocks import Sha256
 from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
-from shared.ports.tables_blocks import PlacedBlock, Placement, Usable
+from shared.ports.tables_blocks import NewBlock, PlacedBlock, Placement, Usable
 
 # Statements of the way that every block takes, built once: building one costs more than running it on SQLite.
 _START_BLOB = insert(blobs)
@@ -19,11 +19,12 @@ _FINISH_BLOB = (
     .where(blobs.c.blob_id == bindparam("b_blob"), blobs.c.state == "WRITING")
     .values(state="STORED", referable=1, etag=bindparam("b_etag"))
 )
-_FIND_BLOCK = (
-    select(blocks.c.block_key, blobs.c.bad_at)
+_FIND_BLOCKS = (
+    select(blocks.c.sha256, blocks.c.block_key, blobs.c.bad_at)
     .join(blobs, blobs.c.blob_id == blocks.c.blob_id)
-    .where(blocks.c.ns_id == bindparam("b_ns"), blocks.c.sha256 == bindparam("b_sha256"))
+    .where(blocks.c.ns_id == bindparam("b_ns"), blocks.c.sha256.in_(bindparam("b_hashes", expanding=True)))
 )
+_MOVE_BLOCK = update(blocks).where(blocks.c.block_key == bindparam("b_key"))
 _ADD_BLOCK = insert(blocks)
 _PROLONG_LEASE = (
     update(leases)
@@ -58,34 +59,50 @@ class SqlBlocks:
     def finish_blob(self, blob: BlobId, etag: str) -> bool:
         return self._connection.execute(_FINISH_BLOB, {"b_blob": blob, "b_etag": etag}).rowcount == 1
 
-    def place_block(self, namespace: NamespaceId, key: BlockKey, ref: BlockRef, place: Placement) -> BlockKey:
-        where = {
-            "codec": place.codec.value,
-            "blob_id": place.blob,
-            "offset": place.offset,
-            "stored_size": place.stored_size,
-        }
-        found = self._connection.execute(_FIND_BLOCK, {"b_ns": namespace, "b_sha256": ref.sha256}).first()
-        if found is None:
-            row = {
-                "block_key": key,
-                "ns_id": namespace,
-                "sha256": ref.sha256,
-                "size": ref.size,
-                "blob_referable": 1,
+    def place_blocks(self, namespace: NamespaceId, new: Sequence[NewBlock]) -> Mapping[Sha256, BlockKey]:
+        known = self._find(namespace, [block.ref.sha256 for block in new])
+        added, kept = [], []
+        keys: dict[Sha256, BlockKey] = {}
+        for block in new:
+            where = {
+                "codec": block.place.codec.value,
+                "blob_id": block.place.blob,
+                "offset": block.place.offset,
+                "stored_size": block.place.stored_size,
             }
-            self._connection.execute(_ADD_BLOCK, row | where)
-            return key
-        if found.bad_at is not None:
-            change = update(blocks).where(blocks.c.block_key == found.block_key)
-            self._connection.execute(change.values(condemned_at=None, **where))
-        else:
-            self.keep([BlockKey(found.block_key)])
-        return BlockKey(found.block_key)
+            key, bad = known.get(block.ref.sha256, (block.key, False))
+            keys[block.ref.sha256] = key
+            if block.ref.sha256 not in known:
+                row = {
+                    "block_key": key,
+                    "ns_id": namespace,
+                    "sha256": block.ref.sha256,
+                    "size": block.ref.size,
+                    "blob_referable": 1,
+                }
+                added.append(row | where)
+            elif bad:
+                move = _MOVE_BLOCK.values(condemned_at=None, **where)
+                self._connection.execute(move, {"b_key": key})
+            else:
+                kept.append(key)
+        if added:
+            self._connection.execute(_ADD_BLOCK, added)
+        self.keep(kept)
+        return keys
 
-    def good_copy(self, namespace: NamespaceId, sha256: Sha256) -> BlockKey | None:
-        found = self._connection.execute(_FIND_BLOCK, {"b_ns": namespace, "b_sha256": sha256}).first()
-        return None if found is None or found.bad_at is not None else BlockKey(found.block_key)
+    def good_copies(self, namespace: NamespaceId, hashes: Sequence[Sha256]) -> Mapping[Sha256, BlockKey]:
+        return {sha256: key for sha256, (key, bad) in self._find(namespace, hashes).items() if not bad}
+
+    def _find(
+        self, namespace: NamespaceId, hashes: Sequence[Sha256]
+    ) -> Mapping[Sha256, tuple[BlockKey, bool]]:
+        """The namespace's blocks of these hashes: the key of each, and whether its blob is bad."""
+        found: dict[Sha256, tuple[BlockKey, bool]] = {}
+        for some in slices(hashes):
+            rows = self._connection.execute(_FIND_BLOCKS, {"b_ns": namespace, "b_hashes": some})
+            found.update({row.sha256: (row.block_key, row.bad_at is not None) for row in rows})
+        return found
 
     def lease(
         self, namespace: NamespaceId, key: BlockKey, size: int, user: UserId, *, expires_at: datetime

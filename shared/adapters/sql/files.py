@@ -26,13 +26,20 @@ from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, NamespaceId, NodeId, VersionId
 from shared.domain.names import Name
 from shared.domain.versions import Version
-from shared.ports.tables_files import Assembly, NewVersion, Node, NodeKind, Place
+from shared.ports.tables_files import Assembly, NewNode, NewVersion, Node, NodeKind, Place
 
 # Asked for many times a second, so they are built once.
 _IN_NAMESPACE = LIVING_NODE.where(nodes.c.ns_id == bindparam("b_ns"))
 _NODE_BY_ID = _IN_NAMESPACE.where(nodes.c.node_id == bindparam("b_node"))
 _CHILD = _IN_NAMESPACE.where(
     nodes.c.parent_id == bindparam("b_parent"), nodes.c.name_key == bindparam("b_key")
+)
+_CHILDREN_NAMED = _IN_NAMESPACE.add_columns(nodes.c.name_key).where(
+    nodes.c.parent_id == bindparam("b_parent"), nodes.c.name_key.in_(bindparam("b_keys", expanding=True))
+)
+_ADD_NODE, _ADD_VERSION, _ADD_EDGE = insert(nodes), insert(versions), insert(version_blocks)
+_LIVING_HEAD = update(nodes).where(
+    nodes.c.ns_id == bindparam("b_ns"), nodes.c.node_id == bindparam("b_node"), nodes.c.deleted_seq.is_(None)
 )
 _PLACE = (nodes.c.created_seq, nodes.c.created_position)
 _PAGE = _IN_NAMESPACE.add_columns(*_PLACE).where(nodes.c.kind == "file").order_by(*_PLACE)
@@ -94,58 +101,74 @@ class SqlFiles:
         found = select(nodes.c.ns_id).where(nodes.c.node_id == node)
         return self._connection.execute(found).scalar_one_or_none()
 
-    def add_node(
-        self, namespace: NamespaceId, node: NodeId, parent: NodeId, kind: NodeKind, name: Name, place: Place
-    ) -> None:
-        row = insert(nodes).values(
-            node_id=node,
-            ns_id=namespace,
-            parent_id=parent,
-            kind=kind.value,
-            name=name.text,
-            name_key=name.key,
-            created_seq=place.seq,
-            created_position=place.position,
-        )
+    def children_named(
+        self, namespace: NamespaceId, parent: NodeId, keys: Sequence[str]
+    ) -> Mapping[str, Node]:
+        found: dict[str, Node] = {}
+        for some in slices(keys):
+            wanted = {"b_ns": namespace, "b_parent": parent, "b_keys": some}
+            rows = self._connection.execute(_CHILDREN_NAMED, wanted)
+            found.update({row.name_key: node_of(row) for row in rows})
+        return found
+
+    def add_nodes(self, namespace: NamespaceId, new: Sequence[NewNode]) -> None:
+        rows = [
+            {
+                "node_id": node.id,
+                "ns_id": namespace,
+                "parent_id": node.parent,
+                "kind": node.kind.value,
+                "name": node.name.text,
+                "name_key": node.name.key,
+                "head_version": node.head,
+                "created_seq": node.place.seq,
+                "created_position": node.place.position,
+            }
+            for node in new
+        ]
         try:
-            self._connection.execute(row)
+            self._connection.execute(_ADD_NODE, rows)
         except IntegrityError as error:
+            first = new[0]
             raise NameExists(
-                f"{name.text!r} clashes with an entry of its folder", entry=name.text, kind=kind.value
+                f"{first.name.text!r} clashes with an entry of its folder",
+                entry=first.name.text,
+                kind=first.kind.value,
             ) from error
 
-    def add_version(self, namespace: NamespaceId, node: NodeId, new: NewVersion) -> bool:
-        head = nodes.c.head_version.is_(None) if new.base == NO_VERSION else nodes.c.head_version == new.base
-        swapped = self._connection.execute(
-            update(nodes)
-            .where(nodes.c.ns_id == namespace, nodes.c.node_id == node, nodes.c.deleted_seq.is_(None), head)
-            .values(head_version=new.version.id)
+    def swap_head(self, namespace: NamespaceId, node: NodeId, base: VersionId, head: VersionId) -> bool:
+        living = _LIVING_HEAD.where(
+            nodes.c.head_version.is_(None) if base == NO_VERSION else nodes.c.head_version == base
         )
-        if swapped.rowcount != 1:
-            return False
-        self._connection.execute(
-            insert(versions).values(
-                version_id=new.version.id,
-                ns_id=namespace,
-                node_id=node,
-                number=new.version.number,
-                base_version=new.base,
-                size=new.version.size,
-                root_hash=new.version.root_hash,
-                author_id=new.author,
-                device_id=new.device,
-                seq=new.version.seq,
-                created_at=new.version.created_at,
-                modified_at=new.version.modified_at,
-            )
-        )
+        wanted = {"b_ns": namespace, "b_node": node}
+        return self._connection.execute(living.values(head_version=head), wanted).rowcount == 1
+
+    def add_versions(self, namespace: NamespaceId, new: Sequence[NewVersion]) -> None:
+        rows = [
+            {
+                "version_id": one.version.id,
+                "ns_id": namespace,
+                "node_id": one.node,
+                "number": one.version.number,
+                "base_version": one.base,
+                "size": one.version.size,
+                "root_hash": one.version.root_hash,
+                "author_id": one.author,
+                "device_id": one.device,
+                "seq": one.version.seq,
+                "created_at": one.version.created_at,
+                "modified_at": one.version.modified_at,
+            }
+            for one in new
+        ]
+        self._connection.execute(_ADD_VERSION, rows)
         edges = [
-            {"version_id": new.version.id, "position": position, "ns_id": namespace, "block_key": key}
-            for position, key in enumerate(new.blocks)
+            {"version_id": one.version.id, "position": position, "ns_id": namespace, "block_key": key}
+            for one in new
+            for position, key in enumerate(one.blocks)
         ]
         if edges:
-            self._connection.execute(insert(version_blocks), edges)
-        return True
+            self._connection.execute(_ADD_EDGE, edges)
 
     def knows_version(self, node: NodeId, version: VersionId) -> bool:
         found = select(versions.c.version_id).where(

@@ -24,7 +24,9 @@ _SEEN_BY = (
     .where(members.c.user_id == bindparam("b_user"))
     .order_by(namespaces.c.ns_id)
 )
-_USAGE = select(namespaces.c.quota, namespaces.c.used).where(namespaces.c.ns_id == bindparam("b_ns"))
+_USAGE = select(namespaces.c.quota, namespaces.c.used, namespaces.c.seq).where(
+    namespaces.c.ns_id == bindparam("b_ns")
+)
 # Writing the row, even to what it holds, is the one lock that both databases know.
 _LOCK = update(namespaces).where(namespaces.c.ns_id == bindparam("b_ns")).values(used=namespaces.c.used)
 

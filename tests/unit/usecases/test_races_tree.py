@@ -31,7 +31,7 @@ from shared.domain.ids import NO_VERSION, NamespaceId, NodeId
 from shared.domain.names import parse_path
 from shared.domain.versions import OnHead
 from shared.ports.tables_files import NodeKind
-from shared.usecases.commit_file import CommitRequest
+from shared.usecases.drafting import CommitRequest
 from tests.support.databases import copy_of, watched_engine
 from tests.support.invariants import check_invariants
 from tests.support.samples import noise, ref_of

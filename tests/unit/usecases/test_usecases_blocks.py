@@ -200,7 +200,7 @@ def cut_before(call: str) -> Hook:
     return hook
 
 
-@pytest.mark.parametrize("call", ["store.put", "blocks.finish_blob", "blocks.place_block", "blocks.lease"])
+@pytest.mark.parametrize("call", ["store.put", "blocks.finish_blob", "blocks.place_blocks", "blocks.lease"])
 async def test_killed_between_the_steps_leaves_nothing_usable(world: World, ann: Caller, call: str) -> None:
     hook = cut_before(call)
     broken = world.with_ports(

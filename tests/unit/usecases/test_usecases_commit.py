@@ -28,7 +28,7 @@ from shared.domain.errors import (
 from shared.domain.ids import NO_VERSION, NodeId, VersionId
 from shared.domain.names import parse_path
 from shared.domain.versions import OnHead, OnVersion
-from shared.usecases.commit_file import CommitRequest, Committed
+from shared.usecases.drafting import CommitRequest, Committed
 from shared.usecases.upload_file import Upload
 from tests.support.databases import watched_engine
 from tests.support.samples import noise, ref_of

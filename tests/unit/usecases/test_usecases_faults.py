@@ -11,7 +11,7 @@ import pytest
 from shared.domain.accounts import Caller
 from shared.domain.ids import VersionId
 from shared.ports.metadata import Transaction
-from shared.usecases.commit_file import Committed
+from shared.usecases.drafting import Committed
 from tests.support.faults import Cut, CutAt, Hook, Moment, WatchedMetadata, WatchedStore, cuts
 from tests.support.invariants import check_invariants
 from tests.support.samples import noise

@@ -25,7 +25,7 @@ from shared.domain.names import parse_path
 from shared.ports.block_store import Container, Disposition
 from shared.ports.metadata import Transaction
 from shared.usecases import reconcile_blobs
-from shared.usecases.commit_file import Committed
+from shared.usecases.drafting import Committed
 from shared.usecases.get_file import File
 from shared.usecases.list_files import Listing
 from shared.usecases.reconcile_blobs import Reconciled

@@ -21,7 +21,7 @@ from shared.domain.ids import NodeId
 from shared.domain.names import parse_path
 from shared.domain.versions import OnHead
 from shared.ports.tables_files import NodeKind
-from shared.usecases.commit_file import CommitRequest
+from shared.usecases.drafting import CommitRequest
 from tests.support.samples import noise, ref_of
 from tests.support.world import World
 
