@@ -28,11 +28,10 @@ SCHEMA = 1
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE base (
-    node_id TEXT PRIMARY KEY, kind TEXT NOT NULL, path TEXT NOT NULL,
+    node_id TEXT PRIMARY KEY, parent_id TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
     root_hash TEXT, size INTEGER, version_id TEXT,
     f_size INTEGER, f_mtime_ns INTEGER, f_inode INTEGER, f_device INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX base_path ON base (path);
 CREATE TABLE remote (
     node_id TEXT PRIMARY KEY, namespace TEXT NOT NULL, parent_id TEXT NOT NULL, name TEXT NOT NULL,
     kind TEXT NOT NULL, root_hash TEXT, size INTEGER, version_id TEXT, modified_at TEXT
@@ -40,7 +39,7 @@ CREATE TABLE remote (
 CREATE INDEX remote_parent ON remote (parent_id);
 CREATE TABLE hashes (
     path BLOB PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, root_hash TEXT NOT NULL, settled INTEGER NOT NULL
+    ctime_ns INTEGER NOT NULL, root_hash TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX hashes_root ON hashes (root_hash);
 CREATE TABLE manifests (root_hash TEXT PRIMARY KEY, blocks BLOB NOT NULL) WITHOUT ROWID;

@@ -7,32 +7,18 @@ page is one transaction together with its cursor, so that a kill between two pag
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 from client.api import Api
 from client.errors import Conflicting, Unexpected
 from client.sync.database import Database
+from client.sync.trees import Content, Kind, RemoteEntry, RemoteTree
 from client.wire import Change, Changes
+from shared.domain.blocks import Sha256
+from shared.domain.ids import NodeId, VersionId
 
-Kind = Literal["file", "folder"]
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteNode:
-    """A row: a file or folder that has a state. At the top of the tree, `parent_id` is the namespace's id.
-
-    For files, `size` is in bytes and `modified_at` ISO 8601, as the server sent it.
-    """
-
-    node_id: str
-    parent_id: str
-    name: str
-    kind: Kind
-    root_hash: str | None
-    size: int | None
-    version_id: str | None
-    modified_at: str | None
+ROOT = NodeId("root")
+"""What the top of the tree is called here. The server's own name for it is first heard with the first entry, which may
+come after entries have been put there."""
 
 
 class RemoteFollower:
@@ -84,8 +70,8 @@ class RemoteFollower:
             self._database.put(cursor=page.cursor)
 
 
-def load_tree(database: Database) -> dict[str, RemoteNode]:
-    """The nodes that the root reaches, by id; raises Unexpected for a tree that has two roots."""
+def load_remote(database: Database) -> RemoteTree:
+    """The tree as `catch_up` left it; raises Unexpected for a journal that tells of two trees."""
     with database.reading() as connection:
         roots = [str(row[0]) for row in connection.execute("SELECT DISTINCT namespace FROM remote")]
         rows = connection.execute(
@@ -93,20 +79,21 @@ def load_tree(database: Database) -> dict[str, RemoteNode]:
         ).fetchall()
     if len(roots) > 1:
         raise Unexpected("the server tells of several trees, and this version can sync only one")
-    below: dict[str, list[RemoteNode]] = {}
-    for row in rows:
-        node = RemoteNode(*row)
-        below.setdefault(node.parent_id, []).append(node)
-    return {node.node_id: node for node in _reached(below, roots)}
+    root = roots[0] if roots else ROOT
+    return RemoteTree(ROOT, {entry.node_id: entry for entry in _entries(rows, root)})
 
 
-def _reached(below: dict[str, list[RemoteNode]], roots: list[str]) -> Iterable[RemoteNode]:
-    ways = list(roots)
-    while ways:
-        for node in below.get(ways.pop(), ()):
-            if node.kind == "folder":
-                ways.append(node.node_id)
-            yield node
+def _entries(
+    rows: Iterable[tuple[str, str, str, str, str, int, str, str]], root: str
+) -> Iterable[RemoteEntry]:
+    for node_id, parent_id, name, kind, root_hash, size, version_id, modified_at in rows:
+        parent = ROOT if parent_id == root else NodeId(parent_id)
+        if kind == "folder":
+            yield RemoteEntry(NodeId(node_id), parent, name, Kind.FOLDER)
+        else:
+            content = Content(Sha256(root_hash), size)
+            version = VersionId(version_id)
+            yield RemoteEntry(NodeId(node_id), parent, name, Kind.FILE, content, version, modified_at)
 
 
 def _apply(connection: sqlite3.Connection, change: Change) -> None:
