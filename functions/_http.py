@@ -7,7 +7,7 @@ people. What the application did not foresee is logged with its trace and answer
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import azure.functions as func
 import msgspec
@@ -15,9 +15,11 @@ import msgspec
 from shared.container import Application
 from shared.domain import errors
 from shared.domain.accounts import Caller
+from shared.domain.codecs import Codec
 from shared.domain.ids import NamespaceId, parse_id
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ SMALL_JSON = 128 * 1024
 
 COMMIT_JSON = 16 * 1024 * 1024
 """Bytes: a commit of 100,000 blocks needs about 10 MiB."""
+
+_CODECS = {"": Codec.NONE, "identity": Codec.NONE, "zstd": Codec.ZSTD}
 
 MAX_TOKEN = 8192
 """Characters: ten times what our tokens have, and far below what a parser would mind."""
@@ -133,6 +137,17 @@ def status_of(kind: type[errors.StrataError]) -> int:
     raise KeyError(kind)
 
 
+def status_of_code(code: str) -> int:
+    """The HTTP status of the kind of error that has this code; raises KeyError for a code that no kind has."""
+    waiting = [errors.StrataError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.__dict__.get("code") == code:
+            return status_of(kind)
+        waiting += kind.__subclasses__()
+    raise KeyError(code)
+
+
 def answer(
     body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> func.HttpResponse:
@@ -156,6 +171,22 @@ def body_of(req: func.HttpRequest, *, limit: int) -> bytes:
     if len(body) > limit:
         raise errors.TooLarge(f"the body may have at most {limit} bytes", limit=limit)
     return body
+
+
+def codec_of(req: func.HttpRequest) -> Codec:
+    """How the body is encoded; raises UnsupportedMedia."""
+    codec = _CODECS.get(req.headers.get("content-encoding", "").strip().lower())
+    if codec is None:
+        raise errors.UnsupportedMedia("Content-Encoding may be zstd, or left out")
+    return codec
+
+
+def attempted(make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | errors.StrataError:
+    """What `make` returns, or the error that it raises: where one mistake must not hide the others."""
+    try:
+        return make(*args, **kwargs)
+    except errors.StrataError as error:
+        return error
 
 
 def json_of(req: func.HttpRequest, kind: type[T], *, limit: int = SMALL_JSON) -> T:
@@ -208,8 +239,18 @@ def integer_of(req: func.HttpRequest, name: str, *, default: int, low: int, high
 def problem_body(
     status: int, code: str, title: str, detail: str, members: Mapping[str, Any], request_id: str
 ) -> func.HttpResponse:
-    """A problem document; `members` can't change the ones that every problem has."""
-    body = {
+    """A problem document as an answer."""
+    body = {**problem_document(status, code, title, detail, members), "request_id": request_id}
+    return func.HttpResponse(
+        msgspec.json.encode(body), status_code=status, mimetype="application/problem+json"
+    )
+
+
+def problem_document(
+    status: int, code: str, title: str, detail: str, members: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a problem says; `members` can't change what every problem has."""
+    return {
         **members,
         "type": f"urn:strata:problem:{code}",
         "title": title,
@@ -217,8 +258,4 @@ def problem_body(
         "code": code,
         "detail": detail,
         "error": title,
-        "request_id": request_id,
     }
-    return func.HttpResponse(
-        msgspec.json.encode(body), status_code=status, mimetype="application/problem+json"
-    )

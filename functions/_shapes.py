@@ -65,6 +65,13 @@ class Commit(msgspec.Struct):
     modified_at: str | None = None
 
 
+class Batch(msgspec.Struct):
+    """Commits, and the sizes in bytes of the blocks that follow: their hashes say which they are."""
+
+    files: list[Commit]
+    sizes: list[Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]] = []
+
+
 class Target(msgspec.Struct):
     """The complete path that something is to have."""
 

@@ -2,15 +2,12 @@
 
 import azure.functions as func
 
-from functions._http import answer, body_of, caller_of, json_of, namespace_of
+from functions._http import answer, body_of, caller_of, codec_of, json_of, namespace_of
 from functions._routes import RouteTable
 from functions._shapes import MAX_GRANTS, MAX_HASHES, Hashes, Wanted
 from shared.container import Application
 from shared.domain.blocks import BLOCK_SIZE, BlockRef, parse_sha256
-from shared.domain.codecs import Codec
-from shared.domain.errors import TooLarge, UnsupportedMedia
-
-_CODECS = {"": Codec.NONE, "identity": Codec.NONE, "zstd": Codec.ZSTD}
+from shared.domain.errors import TooLarge
 
 
 def routes(app: Application, served: RouteTable) -> func.Blueprint:
@@ -19,9 +16,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     @served.route(bp, "api/upload", "POST")
     async def upload_block(req: func.HttpRequest) -> func.HttpResponse:
         caller = caller_of(req, app)
-        codec = _CODECS.get(req.headers.get("content-encoding", "").strip().lower())
-        if codec is None:
-            raise UnsupportedMedia("Content-Encoding may be zstd, or left out")
+        codec = codec_of(req)
         stated = req.headers.get("x-content-sha256")
         block = await app.admit_block(
             caller,

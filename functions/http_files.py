@@ -2,16 +2,26 @@
 
 import azure.functions as func
 
-from functions._http import COMMIT_JSON, answer, caller_of, integer_of, json_of, namespace_of
+from functions._batches import batch_of
+from functions._commits import commit_of, show_committed
+from functions._http import (
+    COMMIT_JSON,
+    answer,
+    attempted,
+    caller_of,
+    integer_of,
+    json_of,
+    namespace_of,
+    problem_document,
+    status_of_code,
+)
 from functions._routes import RouteTable
-from functions._shapes import Commit, parse_time, show_entry, show_file, show_folder
+from functions._shapes import Commit, show_entry, show_file, show_folder
 from shared.container import Application
-from shared.domain.blocks import BlockRef, parse_sha256
 from shared.domain.errors import Malformed
-from shared.domain.ids import NO_VERSION, NodeId, VersionId, parse_id
+from shared.domain.ids import NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
-from shared.domain.versions import OnVersion
-from shared.usecases.drafting import CommitRequest
+from shared.usecases.commit_batch import Batch, Refusal, Result
 from shared.usecases.repeating import parse_key
 
 PAGE = 1000
@@ -27,29 +37,19 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     @served.route(bp, "api/files/commit", "POST")
     async def commit_file(req: func.HttpRequest) -> func.HttpResponse:
         caller, wanted = caller_of(req, app), json_of(req, Commit, limit=COMMIT_JSON)
-        if (wanted.path is None) == (wanted.file_id is None):
-            raise Malformed("give either path or file_id")
-        base = wanted.base_version
-        request = CommitRequest(
-            basis=OnVersion(NO_VERSION if base is None else VersionId(parse_id(base, "base_version"))),
-            blocks=[BlockRef(parse_sha256(block.sha256), block.size) for block in wanted.blocks],
-            path=parse_path(wanted.path) if wanted.path is not None else (),
-            file_id=NodeId(parse_id(wanted.file_id, "file_id")) if wanted.file_id is not None else None,
-            namespace=namespace_of(req),
-            modified_at=parse_time(wanted.modified_at),
-            idempotency_key=parse_key(req.headers.get("idempotency-key")),
-        )
-        done = await app.commit_file(caller, request)
-        body = {
-            "file_id": done.file_id,
-            "version_id": done.version_id,
-            "version": done.version,
-            "seq": done.seq,
-            "path": done.path,
-        }
-        if done.unchanged:
-            return answer({**body, "unchanged": True})
-        return answer(body, status=201)
+        key = parse_key(req.headers.get("idempotency-key"))
+        done = await app.commit_file(caller, commit_of(wanted, namespace_of(req), key))
+        status, body = show_committed(done)
+        return answer(body, status=status)
+
+    @served.route(bp, "api/files/batch", "POST")
+    async def commit_batch(req: func.HttpRequest) -> func.HttpResponse:
+        caller, namespace = caller_of(req, app), namespace_of(req)
+        key = parse_key(req.headers.get("idempotency-key"))
+        wanted, contents = batch_of(req)
+        commits = [attempted(commit_of, one, namespace) for one in wanted.files]
+        results = await app.commit_batch(caller, Batch(commits, contents, namespace, key))
+        return answer({"results": [_show_result(result) for result in results]})
 
     @served.route(bp, "api/files/list", "GET")
     async def list_files(req: func.HttpRequest) -> func.HttpResponse:
@@ -110,6 +110,15 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
         return answer({"message": "File deleted successfully"})
 
     return bp
+
+
+def _show_result(result: Result) -> dict[str, object]:
+    if isinstance(result, Refusal):
+        return problem_document(
+            status_of_code(result.code), result.code, result.title, result.detail, result.members
+        )
+    status, body = show_committed(result)
+    return {"status": status, **body}
 
 
 def file_id_of(req: func.HttpRequest) -> NodeId:

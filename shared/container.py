@@ -19,6 +19,7 @@ from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.admit_staged_block import AdmitStagedBlock
 from shared.usecases.change_folders import ChangeFolders
 from shared.usecases.check_health import CheckHealth
+from shared.usecases.commit_batch import CommitBatch
 from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
@@ -54,6 +55,7 @@ class Application:
     admit_block: AdmitBlock
     check_blocks: CheckBlocks
     commit_file: CommitFile
+    commit_batch: CommitBatch
     upload_file: UploadFile
     list_files: ListFiles
     get_file: GetFile
@@ -127,6 +129,7 @@ def build(settings: Settings) -> Application:
         admit_block=admit_block,
         check_blocks=check_blocks,
         commit_file=commit_file,
+        commit_batch=CommitBatch(admit_block, commit_file),
         upload_file=UploadFile(admit_block, check_blocks, commit_file),
         list_files=ListFiles(metadata, seals),
         get_file=GetFile(metadata),
