@@ -144,7 +144,8 @@ KNOWN: Mapping[tuple[Change, Change], Rule] = {
     ),
     (_ME, _ME): Rule(
         "moved_and_edited_on_both",
-        "It was moved and edited on both sides: the server's place is taken, the local state becomes a conflicted copy.",
+        "It was moved and edited on both sides: the server's place is taken, and the local state becomes a "
+        "conflicted copy.",
         True,
         _R,
         _B,

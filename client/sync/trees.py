@@ -136,10 +136,15 @@ BaseTree = Mapping[NodeId, BaseEntry]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Both sides are equal: `entry` becomes the node's base row. Nothing else is touched."""
+    """Both sides are equal: `entry` becomes the node's base row. Nothing else is touched.
+
+    Here and below, `instead_of` is a node of the base that is gone on the server, and whose place this one takes: in
+    the same transaction its row goes, and the rows that have it as `parent_id` get the new id there.
+    """
 
     rule: Rule
     entry: BaseEntry
+    instead_of: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,9 @@ class Forget:
 class KeepBoth:
     """Something local gives way, with all that is in it: it is renamed from `path` to `copy`, which must be free.
 
-    For a file, its fingerprint must still be `fingerprint`, for a folder its inode. If `node_id` is not None, its base row goes
-    *before* the rename (otherwise a crash between the two would look like a move made here). The copy is uploaded
-    later in the plan, as something new.
+    For a file, its fingerprint must still be `fingerprint`, for a folder its inode. If `node_id` is not None, its base
+    row goes *before* the rename (otherwise a crash between the two would look like a move made here). The copy is
+    uploaded later in the plan, as something new.
     """
 
     rule: Rule
@@ -191,6 +196,7 @@ class MakeFolderRemote:
     local_path: Names
     parent_id: NodeId | None
     fingerprint: Fingerprint
+    instead_of: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +236,9 @@ class Upload:
     """The local file `path` becomes a version: of `node_id`, based on `base_version`; without one, of a new file.
 
     The local file's fingerprint must be `fingerprint` before and after it is read. A new file goes to `remote_path`
-    with no base, so that a file which appeared there meanwhile is never replaced. A version conflict means to plan again.
-    The base row: for a node that is known only content, version and fingerprint change, not its place.
+    with no base, so that a file which appeared there meanwhile is never replaced. A version conflict means to plan
+    again. The base row: for a node that is known only content, version and fingerprint change, not its place; for a
+    new one all, its name being `remote_path[-1]`.
     """
 
     rule: Rule
@@ -242,6 +249,7 @@ class Upload:
     parent_id: NodeId | None
     node_id: NodeId | None = None
     base_version: VersionId | None = None
+    instead_of: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +273,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class DeleteLocal:
-    """A file goes if its fingerprint is as stated (its content is on the server, in the trash), a folder if it is empty.
+    """A file goes if its fingerprint is as stated (the server has its content, in the trash), a folder if it is empty.
 
     Never recursive: what the plan doesn't know, stays. Then the base row goes.
     """

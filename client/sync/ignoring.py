@@ -1,0 +1,62 @@
+"""`.strataignore`: what stays out of the sync, in the syntax of gitignore.
+
+What is ignored is not sent, not fetched, and never taken for deleted. One file in the root of the folder counts; it is
+synced itself, so that all devices ignore the same. Parts of transfers are always ignored, on both sides.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from client.sync.trees import Names
+
+IGNORE_FILE = ".strataignore"
+
+_PART = re.compile(r"\.strata-[0-9a-f]+\.part")
+
+
+class _Spec(Protocol):
+    def match_file(self, file: str) -> bool: ...
+
+
+class Ignoring:
+    """Says of paths whether they are ignored. Folders are remembered, since each is asked about for all below it."""
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        """`lines` of a `.strataignore`; without any, only parts of transfers are ignored.
+
+        Raises ValueError for a pattern that can't be understood.
+        """
+        self._spec = _spec_of([line for line in lines if line.strip()])
+        self._folders: dict[Names, bool] = {(): False}
+
+    def covers(self, path: Names, *, is_folder: bool) -> bool:
+        """Whether `path`, or a folder above it, is ignored."""
+        if not path:
+            return False
+        if self._folder(path[:-1]):
+            return True
+        return self._folder(path) if is_folder else self._matches(path, "")
+
+    def _folder(self, path: Names) -> bool:
+        known = self._folders.get(path)
+        if known is None:
+            known = self._folder(path[:-1]) or self._matches(path, "/")
+            self._folders[path] = known
+        return known
+
+    def _matches(self, path: Names, ending: str) -> bool:
+        if _PART.fullmatch(path[-1]):
+            return True
+        if self._spec is None or path == (IGNORE_FILE,):
+            return False
+        return self._spec.match_file("/".join(path) + ending)
+
+
+def _spec_of(lines: list[str]) -> _Spec | None:
+    if not lines:
+        return None
+    # Most folders have no such file, and the command starts faster without the library.
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)
