@@ -92,6 +92,17 @@ class Reading:
         except OSError as error:
             raise LocalProblem(f"{self.path}: {error.strerror}", code="unreadable") from None
 
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end; for who knows where the file is cut. Raises LocalProblem."""
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            raise LocalProblem(f"{self.path}: {error.strerror}", code="unreadable") from None
+
+    def rewind(self) -> None:
+        """Begin again at the first byte."""
+        self._file.seek(0)
+
     def unchanged(self) -> bool:
         """Whether the path still names the file that was opened, in the state that it had then."""
         try:

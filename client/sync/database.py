@@ -39,7 +39,7 @@ CREATE TABLE remote (
 CREATE INDEX remote_parent ON remote (parent_id);
 CREATE TABLE hashes (
     path BLOB PRIMARY KEY, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, root_hash TEXT NOT NULL
+    ctime_ns INTEGER NOT NULL, root_hash TEXT NOT NULL, clean INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX hashes_root ON hashes (root_hash);
 CREATE TABLE manifests (root_hash TEXT PRIMARY KEY, blocks BLOB NOT NULL) WITHOUT ROWID;

@@ -1,0 +1,197 @@
+"""What is in the folder: names, kinds, and the marks by which a file is taken for unchanged without reading it.
+
+A scan meets a tree that others work in. A file that vanishes between its name and its marks was not there. A folder
+that can't be listed is *unlisted*: what is below it was not seen, and must never be taken for deleted. Links are
+never followed, since they lead out of the tree or round in circles.
+
+The marks are size, time, inode and, for the memory of hashes only, the time of the last change of the inode (ctime),
+which programs that set a file's time back don't reach. A clock that stamps files moves in steps: a file that is
+written twice within one step looks the same after the second time. So what was stamped just before the scan is *racy*:
+its content is believed only until the next look, which reads it again (as git does: "racily clean").
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from time import time_ns
+
+from client.errors import LocalProblem
+from client.sync.trees import Fingerprint, Kind, Names
+from shared.domain.errors import Malformed, NameRefused
+from shared.domain.names import parse_name
+
+STEP_NS = 50_000_000
+"""Nanoseconds: the steps of Linux's, macOS's and Windows' file times are 1 to 16 ms."""
+
+COARSE_STEP_NS = 2_000_000_000
+"""FAT keeps times in steps of two seconds. A time with whole seconds is taken for one of those."""
+
+PART = (".strata-", ".part")
+"""How the names of files begin and end that are on their way here. They are never synced."""
+
+
+# Names that no rule is about. Nearly all are such, and looking at the rules takes longer than looking at the disk.
+_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_. -]{0,120}[A-Za-z0-9_-])?")
+_LIKE_DEVICES = frozenset({"con", "prn", "aux", "nul", "com", "lpt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry of the disk; `ctime_ns` is 0 for folders. `racy`: it was stamped too shortly before the scan."""
+
+    path: Names
+    kind: Kind
+    fingerprint: Fingerprint
+    ctime_ns: int
+    racy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Something that isn't synced, and why, for people."""
+
+    path: Names
+    reason: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """Everything below a folder. `digest` is equal for two scans between which nothing has changed at all; it is
+    None when that can't be said, because something is racy or wasn't seen.
+
+    `holding` are folders with something directly in them that is passed over. `parts` are files on their way here.
+    """
+
+    entries: dict[Names, Found] = field(default_factory=dict)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    ignored: int = 0
+    unlisted: set[Names] = field(default_factory=set)
+    holding: set[Names] = field(default_factory=set)
+    parts: list[Path] = field(default_factory=list)
+    digest: str | None = None
+
+
+Ignores = Callable[[Names, Kind], bool]
+"""Whether something is to be left out. What is below an ignored folder is not asked about."""
+
+
+def scan_folder(root: Path, ignores: Ignores) -> Scan:
+    """Look at everything below `root`; raises LocalProblem when not even that can be listed."""
+    scan = Scan()
+    digest = blake2b(digest_size=16)
+    racy = False
+    ways: list[Names] = [()]
+    while ways:
+        folder = ways.pop()
+        try:
+            with os.scandir(root.joinpath(*folder)) as listing:
+                entries = list(listing)
+        except OSError as error:
+            if not folder:
+                raise LocalProblem(f"{root}: {error.strerror}", fatal=True) from None
+            if _has_vanished(root.joinpath(*folder)):
+                scan.entries.pop(folder, None)
+                continue
+            scan.unlisted.add(folder)
+            scan.passed_over.append(PassedOver(folder, f"it can't be listed: {error.strerror}"))
+            continue
+        for found in _look_at(scan, folder, entries, ignores):
+            scan.entries[found.path] = found
+            racy = racy or found.racy
+            if found.kind is Kind.FOLDER:
+                ways.append(found.path)
+            marks = found.fingerprint
+            digest.update(
+                f"{found.path!r}{marks.size} {marks.mtime_ns} {marks.inode} {marks.device} {found.ctime_ns}\n".encode(
+                    "utf-8", "surrogatepass"
+                )
+            )
+    if not racy and not scan.unlisted:
+        scan.digest = digest.hexdigest()
+    return scan
+
+
+def _look_at(scan: Scan, folder: Names, entries: list[os.DirEntry[str]], ignores: Ignores) -> Iterator[Found]:
+    for entry in entries:
+        name = entry.name
+        path = (*folder, name)
+        if name.startswith(PART[0]) and name.endswith(PART[1]):
+            scan.parts.append(Path(entry.path))
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            # It is there, and its kind is unknown: it stands for a whole tree that wasn't seen.
+            scan.unlisted.add(path)
+            scan.passed_over.append(PassedOver(path, f"it can't be looked at: {error.strerror}"))
+            continue
+        kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
+        if ignores(path, kind):
+            scan.ignored += 1
+            scan.holding.add(folder)
+            continue
+        reason = _reason_to_pass(name, status.st_mode)
+        if reason:
+            scan.passed_over.append(PassedOver(path, reason))
+            scan.holding.add(folder)
+            continue
+        yield found(path, kind, status)
+
+
+def found(path: Names, kind: Kind, status: os.stat_result) -> Found:
+    """The entry that `status` was just taken of."""
+    if kind is Kind.FOLDER:
+        return Found(path, kind, Fingerprint(0, 0, status.st_ino, status.st_dev), 0, racy=False)
+    marks = Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+    racy = is_racy_at(status.st_mtime_ns, status.st_ctime_ns, time_ns())
+    return Found(path, kind, marks, status.st_ctime_ns, racy)
+
+
+def is_racy_at(mtime_ns: int, ctime_ns: int, now_ns: int) -> bool:
+    """Whether a file was stamped so shortly before `now_ns` that another change might leave no trace."""
+    coarse = mtime_ns % 10**9 == 0 and ctime_ns % 10**9 == 0
+    step = COARSE_STEP_NS if coarse else STEP_NS
+    # A time in the future (a clock was set back) is no reason: the next change is stamped with another one.
+    return any(0 <= now_ns - stamp < step for stamp in (mtime_ns, ctime_ns))
+
+
+def fingerprint_at(path: Path) -> Fingerprint | None:
+    """What is at `path` now, a folder's with size and time 0; None for nothing, or for what isn't synced at all."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return Fingerprint(0, 0, status.st_ino, status.st_dev)
+    if stat.S_ISREG(status.st_mode):
+        return Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+    return None
+
+
+def _reason_to_pass(name: str, mode: int) -> str | None:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return "not a regular file"
+    if _PLAIN.fullmatch(name) and name[:3].lower() not in _LIKE_DEVICES:
+        return None
+    try:
+        parse_name(name)
+    except (Malformed, NameRefused) as error:
+        return f"its name can't be kept: {error}"
+    return None
+
+
+def _has_vanished(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
