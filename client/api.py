@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+from client.batches import Commit, read_results, write_batch
 from client.credentials import Credentials
-from client.errors import NotThere
+from client.errors import CommandFailed, NotThere
 from client.session import JSON, Session
 from client.transport import Call, Transport, encode
 from client.wire import (
@@ -119,26 +120,31 @@ class Api:
 
         Raises HeadMoved, BlocksMissing, Conflicting for a taken name, Refused for a bad one or the quota.
         """
-        return self._commit({"path": path}, base, blocks, modified_at)
+        return self._commit(Commit(path, base, blocks, modified_at))
 
     def commit_to(
         self, file_id: str, base: str, blocks: Sequence[BlockRef], modified_at: datetime
     ) -> Committed:
         """As `commit`, for the file `file_id` wherever it is now; raises NotThere when it is deleted."""
-        return self._commit({"file_id": file_id}, base, blocks, modified_at)
+        return self._commit(Commit("", base, blocks, modified_at, file_id))
 
-    def _commit(
-        self, target: dict[str, str], base: str | None, blocks: Sequence[BlockRef], modified_at: datetime
-    ) -> Committed:
-        document = {
-            **target,
-            "base_version": base,
-            "blocks": [{"sha256": block.sha256, "size": block.size} for block in blocks],
-            "modified_at": modified_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        }
+    def commit_batch(
+        self, files: Sequence[Commit], contents: Sequence[bytes], *, compressing: bool
+    ) -> tuple[list[Committed | CommandFailed], int]:
+        """Commit at most MOST_FILES files, bringing blocks of at most MOST_CONTENT bytes in all.
+
+        Returns what became of each, in order, and the bytes of the request's body; blocks that are not brought must be
+        with the server. Raises Refused for the quota, and what every call raises.
+        """
+        headers, body = write_batch(files, contents, compressing=compressing)
+        headers["Idempotency-Key"] = secrets.token_hex(16)
+        reply = self._session.send(Call("POST", "files/batch", headers=headers, body=body))
+        return read_results(reply.body, len(files)), len(body)
+
+    def _commit(self, file: Commit) -> Committed:
         # One key for this call and its repetitions: a commit whose answer was lost is answered, not made again.
         headers = {**JSON, "Idempotency-Key": secrets.token_hex(16)}
-        call = Call("POST", "files/commit", headers=headers, body=encode(document))
+        call = Call("POST", "files/commit", headers=headers, body=encode(file.document()))
         return decode(self._session.send(call).body, Committed, what="committing")
 
     def file_at(self, path: str) -> RemoteFile | None:

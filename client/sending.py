@@ -14,6 +14,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from client.api import Api
+from client.batch_sending import BatchSender, SmallFile
 from client.block_claims import Claim, Claims
 from client.block_putting import BlockPutter
 from client.block_sending import BlockSender, Route
@@ -27,7 +28,7 @@ from client.remote_paths import RemotePath
 from client.report import Done, Report, Status
 from client.sources import Found, LocalFile, PassedOver
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
-from shared.domain.cutting import cut_stream
+from shared.domain.cutting import MIN_SIZE, cut_stream
 
 READ_TRIES = 3
 """How often a file that changes while it is read is read in all."""
@@ -83,6 +84,12 @@ class Sender:
             )
         self._blocks = BlockSender(api, crew, claims, route)
         self._heads = Heads(api)
+        # With --direct no content is to pass the gateway, and a batch does.
+        self._batches = (
+            None
+            if direct
+            else BatchSender(api, crew, self._heads, compressing=compressing, on_sent=report.sent)
+        )
         self._lock = Lock()
 
     def send_all(self, found: Iterable[Found], *, tree: RemotePath | None = None) -> None:
@@ -98,12 +105,14 @@ class Sender:
 
     def finish(self) -> None:
         """Return when everything is committed; raises the failure that ended the run."""
+        if self._batches:
+            self._batches.flush()
         self._blocks.flush()
         self._crew.drain()
 
     def send_stream(self, stream: BinaryIO, target: RemotePath) -> None:
         """Send what `stream` holds. It can't be read twice: a block that gets lost on the server is an error."""
-        self._blocks.hold(FILE_COST)
+        self._hold(FILE_COST)
         attempt = _Attempt(None, target, 1, datetime.now(UTC))
         try:
             for content in cut_stream(stream):
@@ -113,7 +122,7 @@ class Sender:
         self._close_end(attempt)
 
     def _send_file(self, file: LocalFile) -> None:
-        self._blocks.hold(FILE_COST)
+        self._hold(FILE_COST)
         for _ in range(READ_TRIES):
             try:
                 if self._read(file):
@@ -129,6 +138,8 @@ class Sender:
         with Reading(file.path, self._crew.stop) as reading:
             identity = reading.identity
             attempt = _Attempt(file.path, file.target, file.siblings, identity.modified_at, identity)
+            if self._batches and identity.size <= MIN_SIZE:
+                return self._read_small(self._batches, reading, attempt)
             try:
                 for ref, content in reading.blocks():
                     self._offer(attempt, ref, content)
@@ -140,6 +151,47 @@ class Sender:
                 return True
         self._abandon(attempt)
         return False
+
+    def _read_small(self, batches: BatchSender, reading: Reading, attempt: _Attempt) -> bool:
+        """As `_read`, for a file that is one block at most, and goes in a batch."""
+        cut = list(reading.blocks())
+        content = b"".join(piece for _, piece in cut)
+        if len(content) != reading.identity.size or not reading.unchanged():
+            return False
+        attempt.blocks = [ref for ref, _ in cut]
+        attempt.size = len(content)
+        self._hold(attempt.size)
+
+        def done(outcome: Done) -> None:
+            self._crew.release(attempt.size)
+            self._count(attempt, attempt.size)
+            self._finish(outcome)
+
+        def again() -> None:
+            self._crew.release(attempt.size)
+            self._count(attempt, attempt.size)
+            self._crew.submit(partial(self._conclude, attempt))
+
+        batches.offer(
+            SmallFile(
+                str(attempt.source),
+                attempt.target,
+                attempt.siblings,
+                attempt.modified_at,
+                attempt.blocks,
+                content,
+                done,
+                again,
+            )
+        )
+        return True
+
+    def _hold(self, units: int) -> None:
+        """Take room of the crew's; what waits here for more company is sent off first, or it would wait forever."""
+        if not self._crew.try_hold(units):
+            if self._batches:
+                self._batches.flush()
+            self._blocks.hold(units)
 
     def _offer(self, attempt: _Attempt, ref: BlockRef, content: bytes) -> None:
         offset = attempt.size

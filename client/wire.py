@@ -44,6 +44,12 @@ class Committed(Answer, frozen=True):
     unchanged: bool = False
 
 
+class Batched(Answer, frozen=True):
+    """A result for each file: as its commit alone would have been answered, with the status as a member."""
+
+    results: Sequence[msgspec.Raw]
+
+
 class RemoteFile(Answer, frozen=True):
     """A file as lists show it: `size_bytes` in bytes, `modified_at` in ISO 8601, `version` counts from 1."""
 

@@ -6,6 +6,7 @@ instead: that is how tests make trouble.
 """
 
 import contextlib
+import json
 import secrets
 import socket
 import threading
@@ -76,6 +77,7 @@ class FakeServer:
         self.keep_content = True
         self.nodes: dict[str, Node] = {}
         self.keys: dict[str, Reply] = {}
+        self.batched: list[int] = []
         self.codec = "none"
         self.page_size = 1000
         self.intercept: Intercept | None = None
@@ -158,6 +160,8 @@ class FakeServer:
                     return self._upload(request)
                 case "POST", ["files", "commit"]:
                     return self._commit(request)
+                case "POST", ["files", "batch"]:
+                    return self._batch(request)
                 case "GET", ["files", "list"]:
                     return self._list(request)
                 case "GET", ["files", file_id, "manifest"]:
@@ -242,6 +246,29 @@ class FakeServer:
             if reply.status >= 300:
                 return reply
             self.keys[key] = reply
+        return self.keys[key]
+
+    def _batch(self, request: Request) -> Reply:
+        assert request.headers["content-type"] == "application/vnd.strata.batch"
+        key = request.headers["idempotency-key"]
+        if key in self.keys:
+            return self.keys[key]
+        body, limit = request.body, 9 * 1024 * 1024
+        if request.headers.get("content-encoding") == "zstd":
+            body = zstandard.ZstdDecompressor().decompress(body, max_output_size=limit)
+        line, _, rest = body.partition(b"\n")
+        batch = json.loads(line)
+        assert 1 <= len(batch["files"]) <= 1000
+        assert sum(batch["sizes"]) == len(rest) <= 8 * 1024 * 1024
+        for size in batch["sizes"]:
+            plain, rest = rest[:size], rest[size:]
+            self.blocks[sha256(plain).hexdigest()] = plain if self.keep_content else b""
+        self.batched.append(len(batch["files"]))
+        results = []
+        for file in batch["files"]:
+            reply = self._commit_once(file)
+            results.append({**json.loads(reply.body), "status": reply.status})
+        self.keys[key] = document(200, {"results": results})
         return self.keys[key]
 
     def _commit_once(self, body: dict[str, Any]) -> Reply:

@@ -13,6 +13,9 @@ from client.reading import Reading
 from tests.unit.client.fake_server import FakeServer, Reply, Request, problem
 from tests.unit.client.running import KIB, MIB, Command, noise
 
+LARGE = 300 * KIB
+"""Bytes of a file that is not sent in a batch."""
+
 
 def on(path: str, answer: Callable[[Request, int], Reply | None]) -> Callable[[Request], Reply | None]:
     """An intercept for one path, which is told how often that was asked."""
@@ -65,9 +68,9 @@ def test_equal_blocks_travel_once(ann: Command, server: FakeServer) -> None:
 
 def test_compression_where_it_pays(ann: Command, server: FakeServer) -> None:
     Path("text").write_bytes(b"all work and no play\n" * 20_000)
-    Path("noise").write_bytes(noise(200 * KIB))
+    Path("noise").write_bytes(noise(LARGE))
     assert ann("up", "--to", "/", "text", "noise").code == 0
-    assert server.encodings["none"] == 1
+    assert server.encodings["none"] >= 1
     assert server.encodings["zstd"] >= 1
     server.encodings.clear()
     Path("text").write_bytes(b"all play and no work\n" * 20_000)
@@ -286,7 +289,7 @@ def test_blocks_that_got_lost_are_sent_again(ann: Command, server: FakeServer) -
 
 
 def test_blocks_that_always_get_lost_end_it(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(noise(100))
+    Path("a").write_bytes(noise(LARGE))
     server.intercept = on("/api/files/commit", lambda request, times: server.blocks.clear())
     assert status(ann, "a") == (5, "missing_blocks")
     assert server.calls["POST files/commit"] == 4
@@ -295,7 +298,7 @@ def test_blocks_that_always_get_lost_end_it(ann: Command, server: FakeServer) ->
 def test_lost_blocks_of_a_file_that_has_changed_are_not_replaced_by_others(
     ann: Command, server: FakeServer
 ) -> None:
-    Path("a").write_bytes(b"old content")
+    Path("a").write_bytes(noise(LARGE))
 
     def lose(request: Request, times: int) -> None:
         server.blocks.clear()
@@ -312,7 +315,7 @@ def test_lost_blocks_of_standard_input_can_not_be_read_again(ann: Command, serve
 
 
 def test_somebody_elses_version_is_not_buried(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"mine")
+    Path("a").write_bytes(noise(LARGE))
 
     def interfere(request: Request, times: int) -> None:
         if times == 1:
@@ -327,7 +330,7 @@ def test_somebody_elses_version_is_not_buried(ann: Command, server: FakeServer) 
 
 
 def test_force_puts_a_version_on_top_once(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"mine")
+    Path("a").write_bytes(noise(LARGE))
     rivals = 1
 
     def interfere(request: Request, times: int) -> None:
@@ -344,7 +347,7 @@ def test_force_puts_a_version_on_top_once(ann: Command, server: FakeServer) -> N
 
 
 def test_a_commit_whose_answer_is_lost_is_made_once(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"content")
+    Path("a").write_bytes(noise(LARGE))
     keys = []
 
     def lose(request: Request, times: int) -> Reply | None:
@@ -375,7 +378,7 @@ def test_a_folder_has_the_name(ann: Command, server: FakeServer) -> None:
 def test_a_full_quota_ends_the_run(ann: Command, server: FakeServer) -> None:
     Path("tree").mkdir()
     for number in range(200):
-        Path("tree", str(number)).write_bytes(noise(1000))
+        Path("tree", str(number)).write_bytes(noise(LARGE))
     server.intercept = on("/api/upload", lambda request, times: problem(507, "quota_exceeded"))
     assert status(ann, "tree", "--jobs", "2") == (6, "quota_exceeded")
     assert server.calls["POST upload"] <= 4
@@ -383,7 +386,7 @@ def test_a_full_quota_ends_the_run(ann: Command, server: FakeServer) -> None:
 
 
 def test_a_block_that_is_damaged_on_the_way_is_sent_again(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"content")
+    Path("a").write_bytes(noise(LARGE))
     server.intercept = on(
         "/api/upload", lambda request, times: problem(422, "hash_mismatch") if times <= 2 else None
     )
@@ -391,9 +394,10 @@ def test_a_block_that_is_damaged_on_the_way_is_sent_again(ann: Command, server: 
 
 
 def test_a_block_that_is_always_damaged_ends_its_file(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"content of a")
+    bad_content = b"a" * LARGE
+    Path("a").write_bytes(bad_content)
     Path("b").write_bytes(b"content of b")
-    bad = sha256(b"content of a").hexdigest()
+    bad = sha256(bad_content).hexdigest()
     server.intercept = on(
         "/api/upload",
         lambda request, times: (
@@ -414,7 +418,7 @@ def test_an_answer_that_makes_no_sense_is_unexpected(ann: Command, server: FakeS
 
 
 def test_a_server_that_is_away(ann: Command, server: FakeServer) -> None:
-    Path("a").write_bytes(b"a")
+    Path("a").write_bytes(noise(LARGE))
     server.intercept = on(
         "/api/upload", lambda request, times: problem(503, "unavailable", headers={"Retry-After": "0"})
     )

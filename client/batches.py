@@ -1,0 +1,80 @@
+"""Many small files in one request: how it is written, and how its answer is read.
+
+The body is one line of JSON that says what to commit, then the bytes of blocks, one behind the other. Which
+blocks they are is found by their hashes, so nothing has to be said about them but their sizes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from client.compression import compress
+from client.errors import CommandFailed, Unexpected
+from client.refusals import error_of
+from client.transport import encode
+from client.wire import Answer, Batched, Committed, decode
+from shared.domain.blocks import BlockRef
+
+MEDIA = "application/vnd.strata.batch"
+
+MOST_FILES = 1_000
+"""Files of one batch: the interface's limit."""
+
+MOST_CONTENT = 8 * 1024 * 1024
+"""Plain bytes of the blocks of one batch: the interface's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit: `blocks` become the content of a file if its head is still `base` (None for no file).
+
+    The file is the one at `path`, or, where `file_id` is given, that one wherever it is now.
+    """
+
+    path: str
+    base: str | None
+    blocks: Sequence[BlockRef]
+    modified_at: datetime
+    file_id: str | None = None
+
+    def document(self) -> dict[str, object]:
+        """What a commit says of it."""
+        target = {"path": self.path} if self.file_id is None else {"file_id": self.file_id}
+        return {
+            **target,
+            "base_version": self.base,
+            "blocks": [{"sha256": block.sha256, "size": block.size} for block in self.blocks],
+            "modified_at": self.modified_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        }
+
+
+def write_batch(
+    files: Sequence[Commit], contents: Sequence[bytes], *, compressing: bool
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a batch that brings the blocks `contents`."""
+    line = encode({"files": [file.document() for file in files], "sizes": [len(each) for each in contents]})
+    plain = b"".join((line, b"\n", *contents))
+    frame = compress(plain) if compressing else None
+    headers = {"Content-Type": MEDIA}
+    if frame is None:
+        return headers, plain
+    return {**headers, "Content-Encoding": "zstd"}, frame
+
+
+def read_results(body: bytes, files: int) -> list[Committed | CommandFailed]:
+    """What became of each file, in order; raises Unexpected for an answer that tells of another number of them."""
+    results = decode(body, Batched, what="sending files").results
+    if len(results) != files:
+        raise Unexpected(f"the server answered for {len(results)} of {files} files", code="bad_answer")
+    return [_result(bytes(result)) for result in results]
+
+
+def _result(raw: bytes) -> Committed | CommandFailed:
+    status = decode(raw, _Status, what="sending files").status
+    if status < 300:
+        return decode(raw, Committed, what="sending files")
+    return error_of(status, raw, what="a file of a batch")
+
+
+class _Status(Answer, frozen=True):
+    status: int
