@@ -168,6 +168,14 @@ class Contents:
             ).fetchall()
         return [_names(row[0]) for row in rows]
 
+    def last_seen(self, path: Names) -> Content | None:
+        """What the file at `path` held when it was last read or written here."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT root_hash, size FROM hashes WHERE path = ?", (_key(path),)
+            ).fetchone()
+        return Content(Sha256(row[0]), row[1]) if row else None
+
     def _load(self) -> dict[Names, Known]:
         with self._database.reading() as connection:
             rows = connection.execute(

@@ -1,0 +1,212 @@
+"""Contents from the server, block by block, each verified; what is here already isn't fetched.
+
+Three places are looked at before a block is asked for: the part that an earlier run has left, the file that is going
+to be replaced, and any other file of the folder that holds the same content. So an edit in the middle of a large file
+costs a block, and a copy made on another device costs nothing but a question.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from client.api import Api
+from client.block_fetching import BlockReader, VersionReader
+from client.crew import Crew
+from client.errors import CommandFailed, Corrupt, NotThere
+from client.reading import Identity
+from client.sync.contents import Contents
+from client.sync.landing import Landing
+from client.sync.local_changes import LocalFolder, Outdated
+from client.sync.manifests import Blocks, Manifests
+from client.sync.trees import Download, Kind, Names
+from client.targets import check_space
+from shared.domain.blocks import BlockRef, Sha256, hash_of
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a download has become: the file's identity, its blocks, and how many bytes of them were fetched."""
+
+    path: Names
+    identity: Identity
+    blocks: Blocks
+    fetched: int
+
+
+Done = Callable[[Landed | CommandFailed | Outdated], None]
+"""Told once what became of a download, from any thread."""
+
+
+class _Incoming:
+    """One file on its way. `open_ends` are its blocks that are not here yet, and one for the beginning itself."""
+
+    def __init__(self, action: Download, landing: Landing, version: VersionReader, done: Done) -> None:
+        self.action = action
+        self.landing = landing
+        self.version = version
+        self.done = done
+        self.lock = Lock()
+        self.open_ends = 1
+        self.fetched = 0
+        self.error: CommandFailed | None = None
+
+
+class Downloader:
+    """Brings contents into the folder with a crew's threads."""
+
+    def __init__(
+        self,
+        api: Api,
+        reader: BlockReader,
+        crew: Crew,
+        folder: LocalFolder,
+        contents: Contents,
+        manifests: Manifests,
+        *,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """`on_bytes` is told how many bytes of files have come to be settled, from any thread."""
+        self._api = api
+        self._reader = reader
+        self._crew = crew
+        self._folder = folder
+        self._contents = contents
+        self._manifests = manifests
+        self._on_bytes = on_bytes
+        self._lock = Lock()
+        self._open: set[Landing] = set()
+
+    def leave_all(self) -> None:
+        """Close what is still on its way, when the run has ended before it; the parts stay for the next one."""
+        with self._lock:
+            left, self._open = self._open, set()
+        for landing in left:
+            landing.leave()
+
+    def begin(self, action: Download, done: Done) -> None:
+        """Have one content brought; to be called by the crew. Raises only what ends the run."""
+        landing: Landing | None = None
+        try:
+            place = self._folder.at(action.path)
+            self._folder.check(place, Kind.FILE, action.replaces)
+            version = VersionReader(self._api, self._reader, action.node_id, action.version_id)
+            if version.manifest.root_hash != action.content.root_hash:
+                raise Corrupt("a manifest has another content than the journal told")
+            check_space(place.parent, action.content.size)
+            landing = Landing(self._folder, place, action.version_id, action.content.size)
+            with self._lock:
+                self._open.add(landing)
+            self._fill(_Incoming(action, landing, version, done))
+        except NotThere:
+            done(Outdated("it is gone on the server"))
+        except (CommandFailed, Outdated) as error:
+            if landing:
+                self._leave(landing)
+            if isinstance(error, CommandFailed) and error.fatal and error.code != "disk_full":
+                raise
+            done(error)
+
+    def _fill(self, incoming: _Incoming) -> None:
+        places: dict[Sha256, list[int]] = {}
+        first: dict[Sha256, int] = {}
+        offset = 0
+        blocks = _refs(incoming.version)
+        for index, block in enumerate(blocks):
+            first.setdefault(block.sha256, index)
+            places.setdefault(block.sha256, []).append(offset)
+            offset += block.size
+        here = self._blocks_here(incoming.action)
+        for sha256, index in first.items():
+            size, offsets = blocks[index].size, places[sha256]
+            if incoming.landing.resumes and all(incoming.landing.holds(at, size, sha256) for at in offsets):
+                self._on_bytes(size * len(offsets))
+                continue
+            if sha256 in here:
+                content = _read_block(here[sha256], blocks[index])
+                if content is not None:
+                    incoming.landing.write(content, offsets)
+                    self._on_bytes(size * len(offsets))
+                    continue
+            with incoming.lock:
+                incoming.open_ends += 1
+            if len(first) == 1:  # a small file: this thread does it all
+                self._fetch(incoming, index, offsets)
+            else:
+                self._crew.submit(partial(self._fetch, incoming, index, offsets), urgent=True)
+        self._close_end(incoming)
+
+    def _blocks_here(self, action: Download) -> Mapping[Sha256, "_Spot"]:
+        """Where blocks lie on this disk that the content may have, by hash."""
+        spots: dict[Sha256, _Spot] = {}
+        for path in (*self._contents.paths_of(action.content)[:1], action.path):
+            content = self._contents.last_seen(path)
+            offset = 0
+            for block in (self._manifests.blocks(content) if content else None) or ():
+                spots.setdefault(block.sha256, _Spot(self._folder.root.joinpath(*path), offset))
+                offset += block.size
+        return spots
+
+    def _fetch(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
+        error: CommandFailed | None = None
+        if incoming.error is None:
+            try:
+                plain = incoming.version.block(index)
+                incoming.landing.write(plain, offsets)
+                self._on_bytes(len(plain) * len(offsets))
+                with incoming.lock:
+                    incoming.fetched += len(plain)
+            except CommandFailed as failure:
+                if failure.fatal and failure.code != "disk_full":
+                    raise
+                error = failure
+        with incoming.lock:
+            incoming.error = incoming.error or error
+        self._close_end(incoming)
+
+    def _close_end(self, incoming: _Incoming) -> None:
+        with incoming.lock:
+            incoming.open_ends -= 1
+            last = incoming.open_ends == 0
+        if not last:
+            return
+        action, result = incoming.action, incoming.error
+        if result is not None:
+            self._leave(incoming.landing)
+            incoming.done(result)
+            return
+        try:
+            identity = incoming.landing.keep(action.modified_at, action.replaces)
+        except (CommandFailed, Outdated) as error:
+            self._leave(incoming.landing)
+            incoming.done(error)
+        else:
+            self._leave(incoming.landing)
+            incoming.done(Landed(action.path, identity, _refs(incoming.version), incoming.fetched))
+
+    def _leave(self, landing: Landing) -> None:
+        with self._lock:
+            self._open.discard(landing)
+        landing.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    path: Path
+    offset: int
+
+
+def _refs(version: VersionReader) -> list[BlockRef]:
+    return [BlockRef(Sha256(block.sha256), block.size) for block in version.manifest.blocks]
+
+
+def _read_block(spot: _Spot, block: BlockRef) -> bytes | None:
+    """The block from a file of this disk, None when that isn't what it was any more."""
+    try:
+        with spot.path.open("rb") as file:
+            file.seek(spot.offset)
+            content = file.read(block.size)
+    except OSError:
+        return None
+    return content if hash_of(content) == block.sha256 else None

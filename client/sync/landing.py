@@ -1,0 +1,153 @@
+"""A file on its way into the folder: blocks arrive in a part file beside its place, which is then renamed.
+
+The part is named after the version that it will be, so that a run that was killed is gone on with: the blocks which
+lie in the part already are recognised by their hashes, whatever state the crash has left it in. Nobody has to remember
+anything about it, and so nothing remembered can be wrong.
+"""
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+from client.errors import LocalProblem
+from client.reading import Identity
+from client.sync.local_changes import LocalFolder, Outdated, problem
+from client.sync.trees import Fingerprint, Kind
+from shared.domain.blocks import hash_of
+from shared.domain.ids import VersionId
+
+
+class Landing:
+    """The part file of one version, to be put at `place`; any number of threads may write to it.
+
+    It is either kept or left: a part that is left is gone on with later, or removed when nobody wants it any more.
+    """
+
+    def __init__(self, folder: LocalFolder, place: Path, version: VersionId, size: int) -> None:
+        """Open the part; `size` in bytes. Raises LocalProblem, Outdated when there is no folder for it."""
+        self.place = place
+        self._folder = folder
+        self._part = part_of(place, version)
+        self._lock = Lock()
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            self._file: int | None = os.open(self._part, flags, 0o666)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Outdated(f"{place.parent} is gone") from None
+        except OSError as error:
+            raise problem(place, error) from None
+        try:
+            self.resumes = os.fstat(self._file).st_size > 0
+            os.ftruncate(self._file, size)
+        except OSError as error:
+            self.leave()
+            raise problem(place, error) from None
+
+    def holds(self, offset: int, size: int, sha256: str) -> bool:
+        """Whether the bytes at `offset` are the block with this hash already."""
+        with self._lock:
+            if self._file is None:
+                return False
+            try:
+                os.lseek(self._file, offset, os.SEEK_SET)
+                return hash_of(_read(self._file, size)) == sha256
+            except OSError as error:
+                raise problem(self.place, error) from None
+
+    def write(self, content: bytes, offsets: Iterable[int]) -> None:
+        """Write the same content at each offset; raises LocalProblem."""
+        with self._lock:
+            if self._file is None:
+                return
+            try:
+                for offset in offsets:
+                    os.lseek(self._file, offset, os.SEEK_SET)
+                    view = memoryview(content)
+                    while view:
+                        view = view[os.write(self._file, view) :]
+            except OSError as error:
+                raise problem(self.place, error) from None
+
+    def keep(self, modified_at: str, replaces: Fingerprint | None) -> Identity:
+        """Put the file at its place, if what is there still is what it `replaces`; returns what it is then.
+
+        Its content is on the disk then, its name after `LocalFolder.make_durable`. Raises LocalProblem, Outdated.
+        """
+        moment = nanoseconds(modified_at)
+        try:
+            with self._lock:
+                if self._file is None:
+                    raise Outdated(f"{self.place} was left before it was there")
+                os.utime(self._part, ns=(moment, moment))
+                os.fsync(self._file)
+                os.close(self._file)
+                self._file = None
+            self._put_in_place(replaces)
+            status = self.place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise Outdated(f"{self.place.parent} is gone") from None
+        except OSError as error:
+            raise problem(self.place, error) from None
+        self._folder.touch(self.place.parent)
+        return Identity.of(status)
+
+    def leave(self) -> None:
+        """Close the part and keep what it has."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        self.leave()
+        self._part.unlink(missing_ok=True)
+
+    def _put_in_place(self, replaces: Fingerprint | None) -> None:
+        self._folder.check(self.place, Kind.FILE, replaces)
+        if replaces is not None:
+            # A file that is executable, or for one group only, stays so with its new content.
+            self._part.chmod(self.place.stat().st_mode & 0o7777)
+            self._part.replace(self.place)
+            return
+        try:
+            # Unlike a rename, a link never replaces what somebody has put there meanwhile.
+            os.link(self._part, self.place)
+        except FileExistsError:
+            raise Outdated(f"{self.place}: something has appeared here") from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError:  # a file system without hard links
+            self._folder.check(self.place, Kind.FILE, None)
+            self._part.rename(self.place)
+        else:
+            self._part.unlink()
+
+
+def part_of(place: Path, version: VersionId) -> Path:
+    """The part file of a version that is to land at `place`."""
+    return place.parent / f".strata-{version}.part"
+
+
+def nanoseconds(moment: str) -> int:
+    """A time in ISO 8601, UTC unless it says otherwise, as nanoseconds since 1970; raises LocalProblem."""
+    try:
+        time = datetime.fromisoformat(moment)
+    except ValueError:
+        raise LocalProblem(
+            f"the server states a time that can't be read: {moment!r}", code="bad_answer"
+        ) from None
+    delta = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((delta.days * 86_400 + delta.seconds) * 10**6 + delta.microseconds) * 1_000
+
+
+def _read(file: int, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = os.read(file, size - len(parts))
+        if not part:
+            break
+        parts += part
+    return bytes(parts)
