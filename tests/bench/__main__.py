@@ -1,6 +1,6 @@
 """`make bench`: what Strata costs, each figure beside a peer that was measured in the same run.
 
-    python -m tests.bench [transfers] [listing] [memory]
+    python -m tests.bench [transfers] [small-files] [listing] [memory]
 
 Rates depend on the machine; ratios carry further. Exit code 1 when a bound is broken.
 """
@@ -13,11 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import listing, memory, transfers
+from tests.bench import listing, memory, small_files, transfers
 from tests.bench.measuring import Row
 from tests.support.system import ROOT
 
-SUITES = {"transfers": transfers.rows, "listing": listing.rows, "memory": memory.rows}
+SUITES = {
+    "transfers": transfers.rows,
+    "small-files": small_files.rows,
+    "listing": listing.rows,
+    "memory": memory.rows,
+}
 RESULTS = ROOT / ".local" / "bench" / "latest.json"
 
 
