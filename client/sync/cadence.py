@@ -1,10 +1,10 @@
 """When to sync a folder that is being worked in.
 
-Syncing at every save sends a file again and again that is saved every second; waiting a fixed time makes everybody wait
-who saves once. So the wait follows the work: T = min(T/2 + dt/2 + e, Tmax), dt being the time between the last two
-saves. With regular saves T comes to dt + 2e: a little more than the pause between them, so that a burst is gathered until
-it ends, and a single save goes out almost at once. (Li et al., "Efficient Batched Synchronization in Dropbox-like Cloud
-Storage Services", Middleware 2013.)
+Syncing at every save sends a file again and again that is saved every second; waiting a fixed time makes everybody
+wait who saves once. So the wait follows the work: T = min(T/2 + dt/2 + e, Tmax), dt being the time between the last
+two saves. With regular saves T comes to dt + 2e: a little more than the pause between them, so that a burst is gathered
+until it ends, and a single save goes out almost at once. (The adaptive deferment of Li et al., "Efficient Batched
+Synchronization in Dropbox-like Cloud Storage Services", Middleware 2013.)
 
 A file that is written without end would wait without end; so there is a longest wait, too.
 """

@@ -1,8 +1,8 @@
 """The brake: a plan that deletes or replaces much waits until somebody says that it is meant.
 
 A disk that was not mounted looks like a folder in which everything was deleted; a program that encrypts all files looks
-like a busy day. A sync that carries either out at once spreads the damage to all devices. The server keeps versions and a
-trash, but nobody wants to restore ten thousand files. So beyond a bound nothing of the plan is done.
+like a busy day. A sync that carries either out at once spreads the damage to all devices. The server keeps versions and
+a trash, but nobody wants to restore ten thousand files. So beyond a bound nothing of the plan is done.
 """
 
 from collections import Counter

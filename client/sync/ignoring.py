@@ -46,7 +46,7 @@ class Ignoring:
         return known
 
     def _matches(self, path: Names, ending: str) -> bool:
-        if _PART.fullmatch(path[-1]):
+        if path[-1].startswith(".strata-") and _PART.fullmatch(path[-1]):
             return True
         if self._spec is None or path == (IGNORE_FILE,):
             return False

@@ -1,0 +1,225 @@
+"""The three trees laid over each other: one item for each thing, with its place on each side.
+
+A place is (the item of the folder, the name), never a path: so moving a folder changes nothing about what is in it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from client.sync.ignoring import Ignoring
+from client.sync.matching import Matching, composed
+from client.sync.rules import IN_STEP, NEW_HERE, NEW_THERE, Rule, Side
+from client.sync.trees import (
+    BaseEntry,
+    BaseTree,
+    Here,
+    Kind,
+    LocalEntry,
+    LocalTree,
+    Names,
+    RemoteEntry,
+    RemoteTree,
+)
+from shared.domain.ids import NodeId
+from shared.domain.names import name_key
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A file or folder. First what is on each side; then, from `stays` on, what is to become of it.
+
+    `frozen` items stay where they are on both sides, `unseen` ones because nobody knows what they are here.
+    `kept_whole` folders survive a deletion with all that was deleted along with them. `yields` marks the losing side of
+    a conflict: something new, though its `base` row has to go before it is renamed. `into` is the item that this one
+    turned out to be, and `other_row` the base row that such a one left behind.
+    """
+
+    kind: Kind
+    base: BaseEntry | None = None
+    local: LocalEntry | None = None
+    remote: RemoteEntry | None = None
+    base_parent: "Item | None" = None
+    local_parent: "Item | None" = None
+    remote_parent: "Item | None" = None
+    unseen: bool = False
+    hides_remote: bool = False
+    stays: bool = True
+    frozen: bool = False
+    rule: Rule = IN_STEP
+    parent: "Item | None" = None
+    name: str = ""
+    take: Side = Side.REMOTE
+    kept_whole: bool = False
+    yields: bool = False
+    into: "Item | None" = None
+    other_row: NodeId | None = None
+
+    @property
+    def local_name(self) -> str:
+        """The local name as the server spells it."""
+        return composed(self.local.path[-1]) if self.local else ""
+
+    @property
+    def row_id(self) -> NodeId | None:
+        """The node's id, if it has a base row under that id."""
+        if self.base and (self.remote is None or self.remote.node_id == self.base.node_id):
+            return self.base.node_id
+        return None
+
+    @property
+    def replaces(self) -> NodeId | None:
+        """A node of the base that is gone on the server, and whose place this item takes."""
+        if self.base and (self.remote is None or self.remote.node_id != self.base.node_id):
+            return self.base.node_id
+        return self.other_row
+
+    def is_placed_locally(self) -> bool:
+        """Whether it is here where it is to be."""
+        return self.local is not None and self.local_parent is self.parent and self.local_name == self.name
+
+    def is_placed_remotely(self) -> bool:
+        """Whether it is on the server where it is to be."""
+        return self.remote is not None and self.remote_parent is self.parent and self.remote.name == self.name
+
+    def settle(self) -> "Item":
+        """This item, or the one that it turned out to be."""
+        item = self
+        while item.into is not None:
+            item = item.into
+        return item
+
+
+@dataclass(slots=True)
+class Forest:
+    """All items, folders before what is in them on one of the sides. `ignored` are base nodes to be forgotten."""
+
+    root: Item
+    items: list[Item] = field(default_factory=list)
+    ignored: list[NodeId] = field(default_factory=list)
+
+
+def lay_over(base: BaseTree, local: LocalTree, remote: RemoteTree, ignoring: Ignoring, here: Here) -> Forest:
+    """One item for each thing in any of the trees that isn't ignored."""
+    root = Item(Kind.FOLDER)
+    forest = Forest(root)
+    kept = _without_ignored(base, remote.root_id, ignoring, forest)
+    matching = Matching(kept, local, remote)
+    nodes = _known_items(forest, matching, remote, here)
+    _attach_remote(forest, nodes, remote, ignoring, here)
+    _attach_local(forest, nodes, matching, local, here)
+    return forest
+
+
+def _without_ignored(
+    base: BaseTree, root_id: NodeId, ignoring: Ignoring, forest: Forest
+) -> Iterable[BaseEntry]:
+    paths: dict[NodeId, Names] = {root_id: ()}
+    kept: list[BaseEntry] = []
+    for entry in base.values():
+        path = _base_path(entry, base, paths)
+        if path is not None and ignoring.covers(path, is_folder=entry.kind is Kind.FOLDER):
+            forest.ignored.append(entry.node_id)
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _base_path(entry: BaseEntry, base: BaseTree, paths: dict[NodeId, Names]) -> Names | None:
+    """None where a row above is gone."""
+    above = paths.get(entry.parent_id)
+    if above is None:
+        way: list[BaseEntry] = []
+        step = base.get(entry.parent_id)
+        while step is not None and step.node_id not in paths and len(way) <= len(base):
+            way.append(step)
+            step = base.get(step.parent_id) if step.parent_id not in paths else None
+        if not way or way[-1].parent_id not in paths:
+            return None
+        for folder in reversed(way):
+            paths[folder.node_id] = (*paths[folder.parent_id], folder.name)
+        above = paths[entry.parent_id]
+    return (*above, entry.name)
+
+
+def _known_items(forest: Forest, matching: Matching, remote: RemoteTree, here: Here) -> dict[NodeId, Item]:
+    nodes: dict[NodeId, Item] = {remote.root_id: forest.root}
+    for entry in matching.order:
+        item = Item(entry.kind, base=entry, base_parent=nodes.get(entry.parent_id))
+        item.local = matching.found.get(entry.node_id)
+        item.unseen = entry.node_id in matching.unseen
+        item.frozen = item.unseen or entry.node_id in here.stuck
+        nodes[entry.node_id] = item
+        forest.items.append(item)
+    return nodes
+
+
+def _attach_remote(
+    forest: Forest, nodes: dict[NodeId, Item], remote: RemoteTree, ignoring: Ignoring, here: Here
+) -> None:
+    below: defaultdict[NodeId, list[RemoteEntry]] = defaultdict(list)
+    for entry in remote.entries.values():
+        below[entry.parent_id].append(entry)
+    lost = _folders_without_node(forest, _living(below, remote.root_id))
+    waiting: list[tuple[NodeId, Item, Names, bool]] = [(remote.root_id, forest.root, (), False)]
+    while waiting:
+        folder_id, folder, path, hidden = waiting.pop()
+        for entry in below.get(folder_id, ()):
+            place = (*path, entry.name)
+            is_folder = entry.kind is Kind.FOLDER
+            covered = hidden or ignoring.covers(place, is_folder=is_folder)
+            item = nodes.get(entry.node_id)
+            if item is None and not covered:
+                # A folder that was deleted and made again is the same folder to whoever still has it.
+                item = lost.pop((id(folder), entry.name), None) if is_folder else None
+                if item is None:
+                    item = Item(entry.kind, rule=NEW_THERE, frozen=entry.node_id in here.stuck)
+                    forest.items.append(item)
+                nodes[entry.node_id] = item
+            if item is None:
+                folder.hides_remote = True
+            else:
+                item.remote, item.remote_parent = entry, folder
+                item.frozen = item.frozen or covered
+            if is_folder:
+                waiting.append((entry.node_id, item or folder, place, covered))
+
+
+def _living(below: dict[NodeId, list[RemoteEntry]], root_id: NodeId) -> set[NodeId]:
+    """The folders that can be reached from the root."""
+    living = {root_id}
+    waiting = [root_id]
+    while waiting:
+        folders = [entry.node_id for entry in below.get(waiting.pop(), ()) if entry.kind is Kind.FOLDER]
+        living.update(folders)
+        waiting += folders
+    return living
+
+
+def _folders_without_node(forest: Forest, living: set[NodeId]) -> dict[tuple[int, str], Item]:
+    return {
+        (id(item.base_parent), item.base.name): item
+        for item in forest.items
+        if item.kind is Kind.FOLDER and item.base and item.local and item.base.node_id not in living
+    }
+
+
+def _attach_local(
+    forest: Forest, nodes: dict[NodeId, Item], matching: Matching, local: LocalTree, here: Here
+) -> None:
+    paths: dict[Names, Item] = {(): forest.root}
+    for node_id, entry in matching.found.items():
+        paths[entry.path] = nodes[node_id]
+    appeared = [entry for entry in local.entries.values() if entry.path not in paths]
+    for entry in sorted(appeared, key=lambda entry: (len(entry.path), entry.path)):
+        item = Item(entry.kind, local=entry, rule=NEW_HERE, frozen=entry.path in here.stuck)
+        paths[entry.path] = item
+        forest.items.append(item)
+    for path, item in paths.items():
+        if path:
+            item.local_parent = paths[path[:-1]]
+
+
+def key_of(item: Item) -> str:
+    """What the item's name to be clashes by."""
+    return name_key(item.name)

@@ -1,0 +1,135 @@
+"""In which order things move, when each needs a name that another one still has.
+
+Folders are placed from the root down, so that what a thing moves into is where it is to be; it can't be below the thing
+itself then. Before something gets a name, what has the name is placed first. When that comes round in a circle (two
+names swapped), one of them makes way under a name that says so.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from client.sync.items import Item
+from client.sync.naming import making_way
+from client.sync.trees import Kind, Names
+from shared.domain.names import name_key
+
+_DEEPEST = 100
+"""How long a chain of names that wait for each other is followed, before one of them makes way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item is on one side, `name` in that side's spelling; None for the folder of the root."""
+
+    folder: Item | None
+    name: str
+
+
+def here(item: Item) -> Place | None:
+    """Where an item is in the local tree, None if it isn't."""
+    return Place(item.local_parent, item.local.path[-1]) if item.local else None
+
+
+def there(item: Item) -> Place | None:
+    """Where an item is on the server, None if it isn't."""
+    return Place(item.remote_parent, item.remote.name) if item.remote else None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rearrangement: `item` comes from `source` (None: it is made) to `target`; `makes_way` for a moment only."""
+
+    item: Item
+    source: Names | None
+    target: Names
+    makes_way: bool = False
+
+
+class Rearrangement:
+    """One side, changed step by step towards the tree-to-be; `paths` are always those behind the latest step."""
+
+    def __init__(self, items: Iterable[Item], where: Callable[[Item], Place | None], device: str) -> None:
+        """`items` are all that are on this side now."""
+        self.steps: list[Step] = []
+        self._where = where
+        self._device = device
+        self._items = items
+        self._now: dict[Item, Place] = {}
+        self._pending: dict[Item, None] = {}
+        self._active: set[Item] = set()
+        self._slots: dict[tuple[Item | None, str], Item] = {}
+        self._folders: dict[Item, Names] = {}
+
+    def arrange(self, wanted: list[Item]) -> None:
+        """Make the folders, and move the items, that are not in their places. Each has `parent` and `name`."""
+        self._pending = dict.fromkeys(wanted)
+        folders = {item.parent for item in wanted}
+        for item in self._items:
+            place = self._where(item)
+            if place is not None and place.folder in folders:
+                self._slots[place.folder, name_key(place.name)] = item
+        for item in wanted:
+            self._place(item, 0)
+
+    def path(self, item: Item) -> Names:
+        """Where `item` is now, or where it is to come if it isn't on this side yet."""
+        place = self._at(item) or Place(item.parent, item.name)
+        return (*self.folder_path(place.folder), place.name)
+
+    def folder_path(self, folder: Item | None) -> Names:
+        """The path of a folder; the root's is empty."""
+        known = self._folders.get(folder) if folder is not None else ()
+        if known is None:
+            assert folder is not None
+            place = self._at(folder)
+            if place is None:
+                place = Place(folder.parent, folder.name)
+            known = () if place.folder is None else (*self.folder_path(place.folder), place.name)
+            self._folders[folder] = known
+        return known
+
+    def _at(self, item: Item) -> Place | None:
+        return self._now.get(item) or self._where(item)
+
+    def _place(self, item: Item, depth: int) -> None:
+        if item not in self._pending or item in self._active:
+            return
+        self._active.add(item)
+        for folder in reversed(_way_up(item)):
+            self._place(folder, depth + 1)
+        key = name_key(item.name)
+        other = self._slots.get((item.parent, key))
+        if other is not None and other is not item:
+            self._clear(other, depth)
+        self._move(item, Place(item.parent, item.name), makes_way=False)
+        del self._pending[item]
+        self._active.discard(item)
+
+    def _clear(self, other: Item, depth: int) -> None:
+        before = self._at(other)
+        if depth < _DEEPEST:
+            self._place(other, depth + 1)
+        if before is not None and self._at(other) == before and not other.frozen:
+            taken = {key for folder, key in self._slots if folder is before.folder}
+            name = making_way(before.name, other.kind, device=self._device, taken=taken)
+            self._move(other, Place(before.folder, name), makes_way=True)
+
+    def _move(self, item: Item, to: Place, *, makes_way: bool) -> None:
+        at = self._at(item)
+        source = self.path(item) if at is not None else None
+        if at is not None and self._slots.get((at.folder, name_key(at.name))) is item:
+            del self._slots[at.folder, name_key(at.name)]
+        self._slots[to.folder, name_key(to.name)] = item
+        self._now[item] = to
+        if item.kind is Kind.FOLDER:
+            self._folders.clear()
+        self.steps.append(Step(item, source, (*self.folder_path(to.folder), to.name), makes_way))
+
+
+def _way_up(item: Item) -> list[Item]:
+    way: list[Item] = []
+    folder = item.parent
+    while folder is not None:
+        way.append(folder)
+        folder = folder.parent
+    return way
