@@ -92,11 +92,15 @@ class Rearrangement:
         return self._now.get(item) or self._where(item)
 
     def _place(self, item: Item, depth: int) -> None:
-        if item not in self._pending or item in self._active:
+        way = _way_up(item)
+        if item not in self._pending or not self._active.isdisjoint((item, *way)):
+            return  # it, or a folder above it, waits for this very name
+        for folder in reversed(way):
+            if folder in self._pending:
+                self._place(folder, depth + 1)
+        if item not in self._pending:
             return
         self._active.add(item)
-        for folder in reversed(_way_up(item)):
-            self._place(folder, depth + 1)
         key = name_key(item.name)
         other = self._slots.get((item.parent, key))
         if other is not None and other is not item:
