@@ -160,15 +160,17 @@ class Sender:
             return False
         attempt.blocks = [ref for ref, _ in cut]
         attempt.size = len(content)
-        self._hold(attempt.size)
+        # A file of that size costs no more than what is held for it anyway.
+        more = max(0, attempt.size - FILE_COST)
+        self._hold(more)
 
         def done(outcome: Done) -> None:
-            self._crew.release(attempt.size)
+            self._crew.release(more)
             self._count(attempt, attempt.size)
             self._finish(outcome)
 
         def again() -> None:
-            self._crew.release(attempt.size)
+            self._crew.release(more)
             self._count(attempt, attempt.size)
             self._crew.submit(partial(self._conclude, attempt))
 

@@ -9,6 +9,7 @@ reasons stand beside the rules. Characters that this Unicode version doesn't kno
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shared.domain.errors import Malformed, NameRefused
 
@@ -24,6 +25,12 @@ _WINDOWS_CHARACTERS = re.compile(r'[<>:"|?*]')
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # C0, DEL, C1, and the two separators that some programs take for line ends.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# U+FDD0 to U+FDEF, and the last two of each plane: Unicode promises never to give them a meaning.
+_NONCHARACTERS = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
 # Windows opens a device for these, with any extension; the superscripts count as digits there.
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
 
@@ -36,6 +43,8 @@ class Name:
     key: str
 
 
+# A path's folders come again with every file in them.
+@lru_cache(4096)
 def parse_name(raw: str) -> Name:
     """Return the name to store; raises Malformed for lone surrogates, NameRefused for all else, with why."""
     try:
@@ -81,7 +90,7 @@ def _refusal(text: str) -> str | None:
         return "a name can't contain control characters"
     if _BIDI.search(text):
         return "a name can't contain characters that reverse the reading direction"
-    if any(_is_noncharacter(character) for character in text):
+    if _NONCHARACTERS.search(text):
         return "a name can't contain Unicode noncharacters"
     if _WINDOWS_CHARACTERS.search(text):
         return "Windows can't store names with any of < > : \" | ? *"
@@ -90,11 +99,6 @@ def _refusal(text: str) -> str | None:
     if _WINDOWS_DEVICES.fullmatch(text):
         return "Windows reserves this name for a device"
     return None
-
-
-def _is_noncharacter(character: str) -> bool:
-    code = ord(character)
-    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
 
 
 def _shown(text: str) -> str:

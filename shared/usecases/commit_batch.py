@@ -7,8 +7,10 @@ damaged on its way, and then the file that it belongs to misses it, or nobody wa
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import Sha256
@@ -102,7 +104,7 @@ class CommitBatch:
             self.admit_block.hold(tx, member, left)
             answer = [one for one in done if one is not None]
             if repeatable is not None:
-                tx.replies.keep(repeatable, json.dumps([asdict(one) for one in answer]))
+                tx.replies.keep(repeatable, msgspec.json.encode(answer).decode())
             return answer
 
         return await self.commit_file.metadata.write(work)

@@ -23,12 +23,13 @@ def rows(folder: Path) -> Iterator[Row]:
         target = tree / f"{number % 20:02}" / f"{number:04}.bin"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_random(target, SIZE, seed=number)
-    system = System(folder)
+    # Azurite slows down with the number of its blobs, so each has one of its own.
+    with System(folder / "peer").azurite() as azurite:
+        peer = Rclone.to(azurite.connection_string).sync(tree, "az:rclone/tree")
+    system = System(folder / "ours")
     with system.azurite() as azurite, system.host() as host:
         strata = Strata(folder / "home", system.url)
         strata.sign_up("bench")
-        # The peer goes first: each meets the same, nearly empty Azurite.
-        peer = Rclone.to(azurite.connection_string).sync(tree, "az:rclone/tree")
         before = cpu_of(host.child.pid)
         spent = run([strata.program(), "up", tree, "/tree", "--quiet"], strata.environment)
         server = cpu_of(host.child.pid) - before
