@@ -1,6 +1,6 @@
 """From the options of a command to the API: which server, as whom."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,27 +50,25 @@ def anonymous(url: str) -> Iterator[Accounts]:
 
 @contextmanager
 def logged_in(
-    place: Place,
-    stop: Event,
-    *,
-    connections: int = 1,
-    patience: Patience | None = None,
-    on_open: Callable[[httpx.Client], None] | None = None,
+    place: Place, stop: Event, *, connections: int = 1, patience: Patience | None = None
 ) -> Iterator[Api]:
     """The calls of who is logged in at the place's server; raises NotLoggedIn when nobody is.
 
-    `on_open` sees the HTTP client before its first call.
-
     Tokens for one server are never shown to another: naming another server is as good as having no login.
     """
-    file = place.credentials_file
-    credentials = file.read()
+    credentials = login_at(place)
+    with open_http(connections) as http:
+        yield Api(
+            Session(Transport(http, credentials.url, stop, patience), place.credentials_file, credentials)
+        )
+
+
+def login_at(place: Place) -> Credentials:
+    """The login for the place's server; raises NotLoggedIn when nobody is, or at another server."""
+    credentials = place.credentials_file.read()
     if credentials is None:
         raise NotLoggedIn("nobody is logged in here: use `strata login`")
     url = place.server(credentials)
     if url != credentials.url:
         raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
-    with open_http(connections) as http:
-        if on_open:
-            on_open(http)
-        yield Api(Session(Transport(http, url, stop, patience), file, credentials))
+    return credentials

@@ -16,9 +16,11 @@ from shared.domain.ids import NodeId, VersionId
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """The row becomes `entry`, whatever it was."""
+    """The row becomes `entry`, whatever it was. The node `instead_of`, if there is one, is gone on the server, and this
+    one has its place: its row goes, and what hung below it hangs below this one."""
 
     entry: BaseEntry
+    instead_of: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,12 @@ def _entry(row: tuple[str, str, str, str, str, int, str, int, int, int, int]) ->
 
 def _apply(connection: sqlite3.Connection, change: BaseChange) -> None:
     match change:
-        case Put(entry):
+        case Put(entry, instead_of):
+            if instead_of is not None:
+                connection.execute("DELETE FROM base WHERE node_id = ?", (instead_of,))
+                connection.execute(
+                    "UPDATE base SET parent_id = ? WHERE parent_id = ?", (entry.node_id, instead_of)
+                )
             connection.execute(
                 "INSERT OR REPLACE INTO base VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (

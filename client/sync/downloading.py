@@ -14,7 +14,7 @@ from threading import Lock
 from client.api import Api
 from client.block_fetching import BlockReader, VersionReader
 from client.crew import Crew
-from client.errors import CommandFailed, Corrupt, NotThere
+from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere
 from client.reading import Identity
 from client.sync.contents import Contents
 from client.sync.landing import Landing
@@ -23,6 +23,9 @@ from client.sync.manifests import Blocks, Manifests
 from client.sync.trees import Download, Kind, Names
 from client.targets import check_space
 from shared.domain.blocks import BlockRef, Sha256, hash_of
+
+DISK_FULL = "disk_full"
+"""A wall for everything that comes down, while what goes up may go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Downloader:
         self._on_bytes = on_bytes
         self._lock = Lock()
         self._open: set[Landing] = set()
+        self._full: LocalProblem | None = None
 
     def leave_all(self) -> None:
         """Close what is still on its way, when the run has ended before it; the parts stay for the next one."""
@@ -89,6 +93,8 @@ class Downloader:
         """Have one content brought; to be called by the crew. Raises only what ends the run."""
         landing: Landing | None = None
         try:
+            if self._full:
+                raise self._full
             place = self._folder.at(action.path)
             self._folder.check(place, Kind.FILE, action.replaces)
             version = VersionReader(self._api, self._reader, action.node_id, action.version_id)
@@ -104,8 +110,9 @@ class Downloader:
         except (CommandFailed, Outdated) as error:
             if landing:
                 self._leave(landing)
-            if isinstance(error, CommandFailed) and error.fatal and error.code != "disk_full":
+            if isinstance(error, CommandFailed) and error.fatal and error.code != DISK_FULL:
                 raise
+            self._note_full(error)
             done(error)
 
     def _fill(self, incoming: _Incoming) -> None:
@@ -158,8 +165,9 @@ class Downloader:
                 with incoming.lock:
                     incoming.fetched += len(plain)
             except CommandFailed as failure:
-                if failure.fatal and failure.code != "disk_full":
+                if failure.fatal and failure.code != DISK_FULL:
                     raise
+                self._note_full(failure)
                 error = failure
         with incoming.lock:
             incoming.error = incoming.error or error
@@ -184,6 +192,10 @@ class Downloader:
         else:
             self._leave(incoming.landing)
             incoming.done(Landed(action.path, identity, _refs(incoming.version), incoming.fetched))
+
+    def _note_full(self, error: CommandFailed | Outdated) -> None:
+        if isinstance(error, LocalProblem) and error.code == DISK_FULL:
+            self._full = error
 
     def _leave(self, landing: Landing) -> None:
         with self._lock:

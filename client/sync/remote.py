@@ -50,10 +50,18 @@ class RemoteFollower:
                 return entries
             cursor = page.cursor
 
-    def anything_new(self) -> bool:
-        """Whether the journal has gone on since `catch_up`: asked directly before something is deleted there."""
-        page = self._api.changes(self._database.get("cursor"), limit=1)
-        return bool(page.changes)
+    def subtree(self, node: NodeId) -> dict[NodeId, VersionId | None] | None:
+        """A node and all below it, with their versions (None for folders), as `catch_up` left them; None for no node."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "WITH RECURSIVE under(id, version) AS (SELECT node_id, version_id FROM remote WHERE node_id = ?"
+                " UNION SELECT node_id, version_id FROM remote JOIN under ON parent_id = id)"
+                " SELECT id, version FROM under",
+                (node,),
+            ).fetchall()
+        if not rows:
+            return None
+        return {NodeId(found): VersionId(version) if version else None for found, version in rows}
 
     def _begin_anew(self) -> None:
         with self._database.transaction() as connection:

@@ -19,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 from time import time_ns
 
-from client.errors import LocalProblem
+from client.errors import CommandFailed, LocalProblem, Refused
 from client.sync.trees import Fingerprint, Kind, Names
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
@@ -52,10 +52,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """Something that isn't synced, and why, for people."""
+    """Something that isn't synced, and why, for people; `error` when somebody should do something about it."""
 
     path: Names
     reason: str
+    error: CommandFailed | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
                 scan.entries.pop(folder, None)
                 continue
             scan.unlisted.add(folder)
-            scan.passed_over.append(PassedOver(folder, f"it can't be listed: {error.strerror}"))
+            scan.passed_over.append(_unseen(folder, root.joinpath(*folder), error))
             continue
         for found in _look_at(scan, folder, entries, ignores):
             scan.entries[found.path] = found
@@ -129,16 +130,16 @@ def _look_at(scan: Scan, folder: Names, entries: list[os.DirEntry[str]], ignores
         except OSError as error:
             # It is there, and its kind is unknown: it stands for a whole tree that wasn't seen.
             scan.unlisted.add(path)
-            scan.passed_over.append(PassedOver(path, f"it can't be looked at: {error.strerror}"))
+            scan.passed_over.append(_unseen(path, Path(entry.path), error))
             continue
         kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
         if ignores(path, kind):
             scan.ignored += 1
             scan.holding.add(folder)
             continue
-        reason = _reason_to_pass(name, status.st_mode)
-        if reason:
-            scan.passed_over.append(PassedOver(path, reason))
+        passed = _reason_to_pass(path, status.st_mode)
+        if passed:
+            scan.passed_over.append(passed)
             scan.holding.add(folder)
             continue
         yield found(path, kind, status)
@@ -174,18 +175,24 @@ def fingerprint_at(path: Path) -> Fingerprint | None:
     return None
 
 
-def _reason_to_pass(name: str, mode: int) -> str | None:
+def _reason_to_pass(path: Names, mode: int) -> PassedOver | None:
+    name = path[-1]
     if stat.S_ISLNK(mode):
-        return "a symbolic link"
+        return PassedOver(path, "a symbolic link")
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        return "not a regular file"
+        return PassedOver(path, "not a regular file")
     if _PLAIN.fullmatch(name) and name[:3].lower() not in _LIKE_DEVICES:
         return None
     try:
         parse_name(name)
     except (Malformed, NameRefused) as error:
-        return f"its name can't be kept: {error}"
+        return PassedOver(path, f"its name can't be kept: {error}", Refused(str(error), code=error.code))
     return None
+
+
+def _unseen(path: Names, there: Path, error: OSError) -> PassedOver:
+    reason = f"it can't be looked into: {error.strerror}"
+    return PassedOver(path, reason, LocalProblem(f"{there}: {error.strerror}", code="unreadable"))
 
 
 def _has_vanished(path: Path) -> bool:

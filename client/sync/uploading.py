@@ -94,6 +94,7 @@ class Uploader:
         self._on_sent = on_sent
         self._lock = Lock()
         self._waiting: dict[Sha256, list[_Outgoing]] = {}
+        self._wall: CommandFailed | None = None
 
     def put_all(self, actions: Iterable[Upload]) -> None:
         """Begin all uploads; each is told to `done`. Small ones are gathered into batches."""
@@ -131,6 +132,9 @@ class Uploader:
     # -- many small files ---------------------------------------------------------------------------------------
 
     def _send_batch(self, files: list[_Outgoing]) -> None:
+        if self._wall:
+            self._fail(files, self._wall)
+            return
         sizes = {ref.sha256: ref.size for file in files for ref in file.blocks}
         asked = [sha256 for sha256, size in sizes.items() if size >= ASKED_FROM]
         try:
@@ -173,6 +177,8 @@ class Uploader:
     def _fail(self, files: Sequence[_Outgoing], error: CommandFailed) -> None:
         if error.fatal and error.code != QUOTA:
             raise error
+        if error.code == QUOTA:
+            self._wall = error
         for file in files:
             self._done(file.action, _outdated(error))
 
@@ -181,6 +187,8 @@ class Uploader:
     def _begin(self, file: _Outgoing) -> None:
         """Have the blocks sent that the server lacks, then the commit; raises what ends the run."""
         try:
+            if self._wall:
+                raise self._wall
             lacking = self._ask(list(dict.fromkeys(ref.sha256 for ref in file.blocks)))
         except CommandFailed as error:
             self._fail([file], error)
@@ -235,7 +243,10 @@ class Uploader:
             file.open_ends -= 1
             last = file.open_ends == 0
         if last:
-            self._done(file.action, self._conclude(file))
+            outcome = self._conclude(file)
+            if isinstance(outcome, CommandFailed) and outcome.code == QUOTA:
+                self._wall = outcome
+            self._done(file.action, outcome)
 
     def _conclude(self, file: _Outgoing) -> Outcome:
         if file.error is not None:
