@@ -1,6 +1,6 @@
 """The whole application without Azure: SQLite in a file, a block store in memory, time and ids in hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -15,7 +15,7 @@ from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.tokens import HmacSeals, JwtTokens
 from shared.domain.accounts import Caller, Role
 from shared.domain.blocks import BlockRef
-from shared.domain.ids import DeviceId, NamespaceId, NodeId, UserId, VersionId
+from shared.domain.ids import NO_VERSION, DeviceId, NamespaceId, NodeId, UserId, VersionId
 from shared.domain.names import parse_path
 from shared.domain.versions import OnHead, OnVersion
 from shared.ports.block_store import BlockStore
@@ -23,6 +23,7 @@ from shared.ports.credentials import Passwords
 from shared.ports.metadata import Metadata
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.change_folders import ChangeFolders
+from shared.usecases.commit_batch import Batch, CommitBatch, Result
 from shared.usecases.commit_file import CommitFile
 from shared.usecases.delete_file import DeleteFile
 from shared.usecases.download_grants import DownloadGrants
@@ -95,6 +96,7 @@ class World:
         self.check_blocks = CheckBlocks(metadata, clock, day)
         self.commit_file = CommitFile(metadata, clock, ids, 100 * 2**30, day)
         self.upload_file = UploadFile(self.admit_block, self.check_blocks, self.commit_file)
+        self.commit_batch = CommitBatch(self.admit_block, self.commit_file)
         self.list_files = ListFiles(metadata, self.seals)
         self.get_file = GetFile(metadata)
         self.get_manifest = GetManifest(metadata, store, clock, hour)
@@ -146,6 +148,17 @@ class World:
 
     async def upload(self, caller: Caller, path: str, content: bytes, **more: Any) -> Committed:
         return await self.upload_file(caller, Upload(content, parse_path(path), OnHead(), **more))
+
+    async def batch(
+        self, caller: Caller, files: Mapping[str, Sequence[bytes]], *brought: bytes, **more: Any
+    ) -> Sequence[Result]:
+        """Commit new files of these blocks, bringing all of them, or those that are named."""
+        requests = [
+            CommitRequest(OnVersion(NO_VERSION), list(map(ref_of, blocks)), parse_path(path))
+            for path, blocks in files.items()
+        ]
+        contents = brought or [block for blocks in files.values() for block in blocks]
+        return await self.commit_batch(caller, Batch(requests, contents, **more))
 
     async def read(self, caller: Caller, file_id: NodeId, version: VersionId | None = None) -> bytes:
         """The whole content, verified as a download is."""
