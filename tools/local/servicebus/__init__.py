@@ -10,7 +10,7 @@ reads the Config.json of Microsoft's emulator. What it promises is written as on
     entities     Config.json as typed values
     broker       queues, topics, locks, sessions; pure but for an injected clock
     store        SQLite behind one writing thread
-    service      the broker over the store, with waiting consumers and a timer
+    dispatch     the broker over the store, with consumers that wait and a timer
     nodes, management   what a link address means; the operations of `$management`
     server       the listening socket
 

@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._buffer = FrameBuffer()
         self._stage = _Stage.HEADER
         self._sessions: dict[int, Session] = {}
+        self._ended: set[int] = set()
         self._transport: asyncio.Transport | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._heard = False
@@ -238,6 +239,7 @@ class Connection(asyncio.Protocol):
             case End():
                 session = self._sessions.pop(received.channel, None)
                 if session is not None:
+                    self._ended.add(received.channel)
                     session.lost()
                     self.write(received.channel, End())
             case _:
@@ -275,11 +277,15 @@ class Connection(asyncio.Protocol):
     def _begun(self, channel: int, begin: Begin) -> None:
         if channel >= MOST_SESSIONS or channel in self._sessions:
             raise Malformed(f"the channel {channel} is in use, or beyond {MOST_SESSIONS - 1}")
+        self._ended.discard(channel)
         self._sessions[channel] = Session(self, channel, begin)
 
     def _of_session(self, channel: int, performative: Performative, payload: bytes) -> None:
         session = self._sessions.get(channel)
         if session is None:
+            # The SDK ends a session first and detaches its links afterwards.
+            if channel in self._ended:
+                return
             raise Malformed(f"no session has begun on channel {channel}")
         session.heard(performative, payload)
         if session.held and sum(each.held for each in self._sessions.values()) > MOST_HELD:

@@ -77,7 +77,7 @@ class Link:
     """What both directions share. `address` is the path of the client's address, without scheme and host."""
 
     def __init__(self, channel: Channel, attach: Attach) -> None:
-        self._channel, self.attach = channel, attach
+        self.channel, self.attach = channel, attach
         self.name, self.handle = attach.name, attach.handle
         self.is_attached = self.is_gone = False
         self.credit = self.delivery_count = 0
@@ -90,19 +90,19 @@ class Link:
         """
         role = not self.attach.role
         first = 0 if role is SENDER else None
-        self._channel.say(Attach(name=self.name, handle=self.handle, role=role, initial_delivery_count=first))
+        self.channel.say(Attach(name=self.name, handle=self.handle, role=role, initial_delivery_count=first))
         self.detach(condition, description)
 
     def detach(self, condition: str, description: str) -> None:
         """End the link from this side with an error. `closed` is not called for it."""
         if self.is_gone:
             return
-        self._channel.say(Detach(self.handle, closed=True, error=refusal(condition, description)))
+        self.channel.say(Detach(self.handle, closed=True, error=refusal(condition, description)))
         self._end()
 
     def ended(self, detach: Detach) -> None:
         """The client has detached."""
-        self._channel.say(Detach(self.handle, closed=detach.closed))
+        self.channel.say(Detach(self.handle, closed=detach.closed))
         self._end()
         self.lost()
 
@@ -111,7 +111,7 @@ class Link:
 
     def _end(self) -> None:
         self.is_attached, self.is_gone = False, True
-        self._channel.forget(self)
+        self.channel.forget(self)
 
 
 class IncomingLink(Link):
@@ -132,7 +132,7 @@ class IncomingLink(Link):
     ) -> None:
         """Answer the attach. `largest` is the size of a message, in bytes."""
         self.handler, self._largest, self.is_attached = handler, largest, True
-        self._channel.say(
+        self.channel.say(
             Attach(
                 name=self.name,
                 handle=self.handle,
@@ -181,7 +181,7 @@ class IncomingLink(Link):
 
     def settle(self, delivery_id: int, outcome: Performative) -> None:
         """Tell the client what became of a message."""
-        self._channel.say(
+        self.channel.say(
             Disposition(
                 role=RECEIVER, first=delivery_id, last=delivery_id, settled=True, state=outcome.described()
             )
@@ -194,7 +194,7 @@ class IncomingLink(Link):
 
     def _replenish(self) -> None:
         self.credit = CREDIT
-        self._channel.flow(self)
+        self.channel.flow(self)
 
 
 class OutgoingLink(Link):
@@ -216,7 +216,7 @@ class OutgoingLink(Link):
 
     @property
     def can_send(self) -> bool:
-        return self.is_attached and self.credit > 0 and self._channel.is_open
+        return self.is_attached and self.credit > 0 and self.channel.is_open
 
     def accept(
         self,
@@ -232,7 +232,7 @@ class OutgoingLink(Link):
             values = source.value + [None] * (8 - len(source.value))
             values[7] = filters
             source = Described(source.descriptor, values)
-        self._channel.say(
+        self.channel.say(
             Attach(
                 name=self.name,
                 handle=self.handle,
@@ -256,7 +256,7 @@ class OutgoingLink(Link):
         self._draining = bool(flow.drain)
         self.wake()
         if flow.echo and not self._draining and self.is_attached:
-            self._channel.flow(self)
+            self.channel.flow(self)
 
     def wake(self) -> None:
         """Let the handler send what it can; if the client drains, give back the credit that is left."""
@@ -264,20 +264,20 @@ class OutgoingLink(Link):
             return
         self.handler.ready()
         # A message that waits for the window is not what a drain may skip.
-        if self._draining and self.is_attached and (self.credit == 0 or self._channel.is_open):
+        if self._draining and self.is_attached and (self.credit == 0 or self.channel.is_open):
             self.delivery_count = (self.delivery_count + self.credit) & 0xFFFFFFFF
             self.credit, self._draining = 0, False
-            self._channel.flow(self, drain=True)
+            self.channel.flow(self, drain=True)
 
     def send(self, payload: bytes, tag: bytes) -> int:
         """Send a message, taking one credit; returns the delivery id. Only when `can_send`."""
         self.credit -= 1
         self.delivery_count = (self.delivery_count + 1) & 0xFFFFFFFF
-        return self._channel.transfer(self, payload, tag, settled=not self.settles)
+        return self.channel.transfer(self, payload, tag, settled=not self.settles)
 
     def confirm(self, delivery_id: int, state: object) -> None:
         """Settle a delivery from this side, with the outcome that the client awaits."""
-        self._channel.say(
+        self.channel.say(
             Disposition(role=SENDER, first=delivery_id, last=delivery_id, settled=True, state=state)
         )
 
