@@ -1,6 +1,6 @@
 """The programs of the local stack, each as something that runs while a block runs.
 
-    with running_azurite(folder) as azurite, running_redis(folder) as redis:
+    with running_azurite(folder) as azurite, running_redis(folder) as redis, running_servicebus(folder) as bus:
         with running_host(root, {"BLOB_CONNECTION_STRING": azurite.connection_string}, folder=folder) as host:
             ...                     # host.url answers
             host.child.kill()       # what a crash does; then running_host(...) again
@@ -24,6 +24,7 @@ from tools.local import processes
 from tools.local.azurite import AzuriteProgram, ensure_installed
 from tools.local.azurite.install import PROJECT
 from tools.local.processes import LOOPBACK, Child, ProcessFailed
+from tools.local.servicebus.address import connection_string
 
 ACCOUNT = "devstoreaccount1"
 # Azurite's account and key are published by Microsoft and the same everywhere: they protect nothing.
@@ -73,6 +74,16 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceBus:
+    child: Child
+    port: int
+
+    @property
+    def connection_string(self) -> str:
+        return connection_string(self.port)
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionsHost:
     child: Child
     port: int
@@ -118,6 +129,21 @@ def start_redis(data: Path, port: int, log: Path) -> Redis:
     child = processes.start("Redis", command, log=log)
     _ready_or_stopped(child, lambda: _pongs(port))
     return Redis(child, port)
+
+
+def start_servicebus(database: Path, port: int, log: Path, config: Path | None = None) -> ServiceBus:
+    """Start the local Service Bus over a database file and wait until it listens. Raises ProcessFailed.
+
+    `config` says which entities there are; without it they are those of this project.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    command: list[str | Path] = [sys.executable, "-m", "tools.local.servicebus", "serve"]
+    command += ["--port", str(port), "--data", database.resolve()]
+    if config is not None:
+        command += ["--config", config.resolve()]
+    child = processes.start("The Service Bus", command, log=log, folder=PROJECT)
+    _ready_or_stopped(child, lambda: processes.accepts(port))
+    return ServiceBus(child, port)
 
 
 def start_host(
@@ -181,6 +207,21 @@ def running_redis(folder: Path, port: int | None = None) -> Iterator[Redis]:
     redis = start_redis(folder / "redis", port or processes.free_ports(1)[0], folder / "redis.log")
     with processes.supervised(redis.child):
         yield redis
+
+
+@contextmanager
+def running_servicebus(
+    folder: Path, config: Path | None = None, port: int | None = None
+) -> Iterator[ServiceBus]:
+    """The local Service Bus with database and log under `folder`; the next one over the folder has its messages."""
+    bus = start_servicebus(
+        folder / "servicebus.db",
+        port or processes.free_ports(1)[0],
+        folder / "servicebus.log",
+        config,
+    )
+    with processes.supervised(bus.child):
+        yield bus
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from azure.servicebus.exceptions import ServiceBusError
 
 from tools.local.azurite.install import PROJECT
 from tools.local.servicebus import looking
+from tools.local.servicebus.address import DEFAULT_PORT, LOOPBACK, connection_string
 from tools.local.servicebus.entities import DEFAULT_CONFIG, ConfigError, Entities, read_config
-from tools.local.servicebus.server import DEFAULT_PORT, LOOPBACK, serve
+from tools.local.servicebus.server import serve
 from tools.local.servicebus.store import StoreFailed
 
 _DESCRIPTION = """A Service Bus for this machine, and a look into one. A development tool.
@@ -41,19 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "serve":
             return _serve(entities, chosen)
         return _look(entities, chosen)
+    except looking.NoSuchPlace as error:
+        print(error, file=sys.stderr)
+        return 2
     except (ConfigError, StoreFailed, OSError) as error:
         print(error, file=sys.stderr)
     except ServiceBusError as error:
         print(f"{error}\n(is the broker running? `python -m tools.local.servicebus serve`)", file=sys.stderr)
     return 1
-
-
-def connection_string(port: int) -> str:
-    """For the broker on that port of this machine. The key protects nothing: the broker believes every token."""
-    return (
-        f"Endpoint=sb://{LOOPBACK}:{port};SharedAccessKeyName=RootManageSharedAccessKey;"
-        "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
-    )
 
 
 def _serve(entities: Entities, chosen: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ Pure: time is an argument, and what has to be written goes into the journal.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tools.local.servicebus.amqp.message import Message
-from tools.local.servicebus.entities import Entities, Intake, QueueSettings, SubscriptionEntity
+from tools.local.servicebus.duplicates import DuplicateWatch
+from tools.local.servicebus.entities import Entities, QueueSettings, SubscriptionEntity
 from tools.local.servicebus.filters.evaluate import FilterError
 from tools.local.servicebus.journal import Journal
 from tools.local.servicebus.messages import State, Stored, scheduled_for, time_to_live
@@ -58,41 +59,6 @@ class Publication:
     bytes: int = 0
 
 
-class _Intake:
-    """Remembers message ids as long as duplicates are looked for."""
-
-    def __init__(self, path: str, settings: Intake, journal: Journal) -> None:
-        self.path, self.settings, self._journal = path, settings, journal
-        self._seen: dict[str, int] = {}
-
-    def remember(self, message_id: str, at: int) -> None:
-        self._seen.pop(message_id, None)
-        self._seen[message_id] = at
-
-    def is_duplicate(self, message_id: str | None, now: int) -> bool:
-        window = self.settings.duplicate_window
-        if window is None or message_id is None:
-            return False
-        self._forget(now - int(window * 1000))
-        if message_id in self._seen:
-            return True
-        self.remember(message_id, now)
-        self._journal.seen(self.path, message_id, now)
-        return False
-
-    def _forget(self, before: int) -> None:
-        # In the order of their times, since none is remembered twice.
-        old: list[str] = []
-        for message_id, at in self._seen.items():
-            if at > before:
-                break
-            old.append(message_id)
-        for message_id in old:
-            del self._seen[message_id]
-        if old:
-            self._journal.forget(self.path, before)
-
-
 @dataclass(frozen=True, slots=True)
 class _Subscription:
     queue: Queue
@@ -104,7 +70,7 @@ class Topic:
     """`scheduled` holds what is to be published later, and nothing else."""
 
     path: str
-    intake: _Intake
+    intake: DuplicateWatch
     subscriptions: tuple[_Subscription, ...]
     scheduled: Queue
 
@@ -125,13 +91,13 @@ class Broker:
         self._waiting_bytes = 0
         self.queues: dict[str, Queue] = {}
         self.topics: dict[str, Topic] = {}
-        self._intakes: dict[str, _Intake] = {}
+        self._intakes: dict[str, DuplicateWatch] = {}
         for entity in entities.queues:
             queue = self._add_queue(entity.name, entity.settings)
             # A queue's own default holds whichever of the two names it.
-            self._intakes[queue.path.lower()] = _Intake(entity.name, entity.intake, journal)
+            self._intakes[queue.path.lower()] = DuplicateWatch(entity.name, entity.intake, journal)
         for topic in entities.topics:
-            intake = self._intakes[topic.name.lower()] = _Intake(topic.name, topic.intake, journal)
+            intake = self._intakes[topic.name.lower()] = DuplicateWatch(topic.name, topic.intake, journal)
             self.topics[topic.name.lower()] = Topic(
                 path=topic.name,
                 intake=intake,
@@ -200,11 +166,11 @@ class Broker:
             raise NotFound(f"there is no queue or topic {path!r}")
         holder.cancel(sequences)
 
-    def redrive(self, path: str, now: int, count: int) -> int:
+    def redrive(self, dead: Queue, now: int, count: int) -> int:
         """Move messages from a dead-letter queue back to where they died, the oldest first; returns how many."""
-        dead, alive = self.queue(f"{path}/{DEAD_LETTERS}"), self.queue(path)
-        if dead is None or alive is None:
-            raise NotFound(f"{path!r} has no dead-letter queue")
+        alive = next((each for each in self.queues.values() if each.dead_letters is dead), None)
+        if alive is None:
+            raise NotFound(f"{dead.path!r} is no dead-letter queue")
         free = [each for each in sorted(dead.messages) if dead.messages[each].lock is None][:count]
         moved = 0
         for sequence in free:
@@ -367,8 +333,3 @@ def _expiry(message: Message, now: int, lives: float | None) -> int | None:
     own = time_to_live(message)
     shortest = _shorter(own, None if lives is None else lives * 1000)
     return None if shortest is None else now + int(shortest)
-
-
-def all_paths(broker: Broker) -> Iterable[str]:
-    """The paths of queues and subscriptions, without their dead-letter queues."""
-    return [each.path for each in broker.queues.values() if each.dead_letters is not None]

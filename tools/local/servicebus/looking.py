@@ -1,8 +1,8 @@
 """Looking into a broker from outside, through the SDK: any Service Bus will do, but for `redrive`.
 
 Redriving by receiving and sending again isn't the same: through a topic every subscription would get the message a
-second time, and one that detects duplicates would drop it. So it is an operation of this broker, which moves the message
-back into the one queue that it died in.
+second time, and one that detects duplicates would drop it. So it is an operation of this broker, which moves the
+message back into the one queue that it died in.
 """
 
 import json
@@ -26,6 +26,11 @@ LONGEST_BODY = 200
 """Characters of a body that are shown to people."""
 
 _PAGE = 100
+_SHOWN = ("message_id", "session_id", "subject", "dead_letter_reason", "dead_letter_description")
+
+
+class NoSuchPlace(Exception):
+    """The text names neither a queue nor a subscription."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +43,13 @@ class Place:
 
     @classmethod
     def of(cls, text: str) -> "Place":
-        """`queue`, `topic/subscription` or `topic/Subscriptions/subscription`. Raises ValueError."""
+        """`queue`, `topic/subscription` or `topic/Subscriptions/subscription`. Raises NoSuchPlace."""
         match text.strip("/").split("/"):
             case [queue] if queue:
                 return cls(queue, None, None)
             case [topic, subscription] | [topic, _, subscription]:
                 return cls(None, topic, subscription)
-        raise ValueError(f"{text!r} is neither QUEUE nor TOPIC/SUBSCRIPTION")
+        raise NoSuchPlace(f"{text!r} is neither QUEUE nor TOPIC/SUBSCRIPTION")
 
     def __str__(self) -> str:
         return self.queue or f"{self.topic}/{self.subscription}"
@@ -79,9 +84,11 @@ class Seen:
 
     def as_text(self) -> str:
         about = [f"{self.place}  #{self.sequence_number}  {self.enqueued}  {self.state}"]
-        for name in ("message_id", "session_id", "subject", "dead_letter_reason", "dead_letter_description"):
-            if getattr(self, name) is not None:
-                about.append(f"    {name.replace('_', ' ')}: {getattr(self, name)}")
+        about += [
+            f"    {name.replace('_', ' ')}: {getattr(self, name)}"
+            for name in _SHOWN
+            if getattr(self, name) is not None
+        ]
         about += [f"    {name} = {value}" for name, value in self.properties.items()]
         if self.delivery_count:
             about.append(f"    failed deliveries: {self.delivery_count}")
@@ -110,8 +117,6 @@ def redrive(client: ServiceBusClient, place: Place, count: int) -> int:
     Uses a private method of the SDK (7.15.0) to reach an operation that only this broker has.
     """
     with place.receiver(client, dead=True) as receiver:
-        # The operation belongs to the queue that messages go back to; the link is that of the dead-letter queue.
-        receiver._mgmt_target = receiver._mgmt_target.replace("/$DeadLetterQueue", "")
         answer = receiver._mgmt_request_response_with_retry(
             REDRIVE.encode(), {"message-count": Int(count)}, mgmt_handlers.default
         )

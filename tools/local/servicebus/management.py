@@ -27,7 +27,7 @@ _YEAR_10000 = 253402300800000
 # What the SDK sends for "all sessions, whenever their state was set".
 
 REDRIVE = "strata:redrive"
-"""Not Azure's: moves messages of the dead-letter queue back. For the command of this broker."""
+"""Not Azure's: of a dead-letter queue, moves its messages back. For the command of this broker."""
 
 Ours = Callable[[str], Owner | None]
 
@@ -200,8 +200,8 @@ class Management:
 
     def redrive(self, request: _Request) -> Answer:
         count, moved = request.number("message-count"), list[int]()
-        broker = self._dispatcher.broker
-        after = self._dispatcher.change(lambda now: moved.append(broker.redrive(self._path, now, count)))
+        dead, broker = self._queue(), self._dispatcher.broker
+        after = self._dispatcher.change(lambda now: moved.append(broker.redrive(dead, now, count)))
         return Answer(200, value={"moved": moved[0]}, after=after)
 
     # --- inside

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.local.servicebus.address import LOOPBACK
 from tools.local.servicebus.amqp.connection import HANDSHAKE_WITHIN, IDLE_TIMEOUT, Connection
 from tools.local.servicebus.amqp.link import IncomingLink, OutgoingLink
 from tools.local.servicebus.dispatch import Dispatcher
@@ -19,8 +20,6 @@ from tools.local.servicebus.store import Store, StoreFailed
 
 _log = logging.getLogger("servicebus")
 
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORT = 5672
 MOST_CONNECTIONS = 1_000
 """More are dropped as they come."""
 
