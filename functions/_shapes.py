@@ -9,6 +9,7 @@ from msgspec import Meta
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.errors import Malformed
 from shared.domain.versions import Version
+from shared.ports.tables_blocks import PlacedBlock
 from shared.ports.tables_files import Node
 from shared.usecases.list_files import Entry
 
@@ -16,6 +17,7 @@ Text = Annotated[str, Meta(max_length=4096)]
 Label = Annotated[str, Meta(max_length=100)]
 MAX_HASHES = 1000
 MAX_GRANTS = 100
+MAX_MANIFESTS = 1000
 
 
 class Credentials(msgspec.Struct):
@@ -70,6 +72,17 @@ class Batch(msgspec.Struct):
 
     files: list[Commit]
     sizes: list[Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]] = []
+
+
+class OneVersion(msgspec.Struct):
+    file_id: str
+    version_id: str
+
+
+class ManyVersions(msgspec.Struct):
+    """Versions of files whose manifests are wanted."""
+
+    files: list[OneVersion]
 
 
 class Target(msgspec.Struct):
@@ -133,6 +146,17 @@ def show_entry(entry: Entry) -> dict[str, Any]:
 def show_folder(entry: Entry) -> dict[str, Any]:
     """A folder of a listing."""
     return {"folder_id": entry.node.id, "name": entry.node.name, "path": entry.path}
+
+
+def show_block(block: PlacedBlock) -> dict[str, Any]:
+    """A block of a manifest, without its address: `stored_size` bytes at `offset` of a blob, in `codec`."""
+    return {
+        "sha256": block.sha256,
+        "size": block.size,
+        "offset": block.placement.offset,
+        "stored_size": block.placement.stored_size,
+        "codec": block.placement.codec.value,
+    }
 
 
 def show_version(version: Version) -> dict[str, Any]:

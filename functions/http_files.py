@@ -1,5 +1,7 @@
 """Files as metadata: committing, listing, looking up, deleting; for callers with a token, in their namespaces."""
 
+from collections.abc import Mapping
+
 import azure.functions as func
 
 from functions._batches import batch_of
@@ -16,12 +18,21 @@ from functions._http import (
     status_of_code,
 )
 from functions._routes import RouteTable
-from functions._shapes import Commit, show_entry, show_file, show_folder
+from functions._shapes import (
+    MAX_MANIFESTS,
+    Commit,
+    ManyVersions,
+    show_block,
+    show_entry,
+    show_file,
+    show_folder,
+)
 from shared.container import Application
-from shared.domain.errors import Malformed
-from shared.domain.ids import NodeId, VersionId, parse_id
+from shared.domain.errors import Malformed, StrataError, TooLarge
+from shared.domain.ids import BlobId, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.usecases.commit_batch import Batch, Refusal, Result
+from shared.usecases.get_manifests import VersionBlocks
 from shared.usecases.repeating import parse_key
 
 PAGE = 1000
@@ -89,17 +100,26 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
                 "root_hash": file.version.root_hash,
                 "modified_at": file.version.modified_at.isoformat(),
                 "expires_at": manifest.expires_at.isoformat(),
-                "blocks": [
-                    {
-                        "sha256": block.sha256,
-                        "size": block.size,
-                        "url": url,
-                        "offset": block.placement.offset,
-                        "stored_size": block.placement.stored_size,
-                        "codec": block.placement.codec.value,
-                    }
-                    for block, url in manifest.blocks
-                ],
+                "blocks": [{**show_block(block), "url": url} for block, url in manifest.blocks],
+            }
+        )
+
+    @served.route(bp, "api/files/manifests", "POST")
+    async def get_manifests(req: func.HttpRequest) -> func.HttpResponse:
+        caller, wanted = caller_of(req, app), json_of(req, ManyVersions)
+        if len(wanted.files) > MAX_MANIFESTS:
+            raise TooLarge(f"ask for at most {MAX_MANIFESTS} manifests at once", limit=MAX_MANIFESTS)
+        asked = [
+            (NodeId(parse_id(one.file_id, "file_id")), VersionId(parse_id(one.version_id, "version_id")))
+            for one in wanted.files
+        ]
+        manifests = await app.get_manifests(caller, namespace_of(req), asked)
+        at = {blob: number for number, blob in enumerate(manifests.urls)}
+        return answer(
+            {
+                "manifests": [_show_found(found, at) for found in manifests.found],
+                "urls": list(manifests.urls.values()),
+                "expires_at": manifests.expires_at.isoformat(),
             }
         )
 
@@ -112,11 +132,28 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     return bp
 
 
+def _show_refusal(refusal: Refusal) -> dict[str, object]:
+    status = status_of_code(refusal.code)
+    return problem_document(status, refusal.code, refusal.title, refusal.detail, refusal.members)
+
+
+def _show_found(found: VersionBlocks | StrataError, at: Mapping[BlobId, int]) -> dict[str, object]:
+    if isinstance(found, StrataError):
+        return _show_refusal(Refusal.of(found))
+    return {
+        "status": 200,
+        "file_id": found.file_id,
+        "version_id": found.version.id,
+        "size": found.version.size,
+        "root_hash": found.version.root_hash,
+        "modified_at": found.version.modified_at.isoformat(),
+        "blocks": [{**show_block(block), "at": at[block.placement.blob]} for block in found.blocks],
+    }
+
+
 def _show_result(result: Result) -> dict[str, object]:
     if isinstance(result, Refusal):
-        return problem_document(
-            status_of_code(result.code), result.code, result.title, result.detail, result.members
-        )
+        return _show_refusal(result)
     status, body = show_committed(result)
     return {"status": status, **body}
 

@@ -26,6 +26,7 @@ from shared.usecases.download_grants import DownloadGrants
 from shared.usecases.expire_tokens import ExpireTokens
 from shared.usecases.follow_changes import FollowChanges
 from shared.usecases.get_file import GetFile, GetManifest
+from shared.usecases.get_manifests import GetManifests
 from shared.usecases.grant_blocks import GrantBlocks
 from shared.usecases.leased_job import LeasedJob
 from shared.usecases.list_files import ListFiles
@@ -60,6 +61,7 @@ class Application:
     list_files: ListFiles
     get_file: GetFile
     get_manifest: GetManifest
+    get_manifests: GetManifests
     read_content: ReadContent
     delete_file: DeleteFile
     download_grants: DownloadGrants
@@ -134,6 +136,7 @@ def build(settings: Settings) -> Application:
         list_files=ListFiles(metadata, seals),
         get_file=GetFile(metadata),
         get_manifest=GetManifest(metadata, store, clock, settings.read_grant),
+        get_manifests=GetManifests(metadata, store, clock, settings.read_grant),
         read_content=ReadContent(
             metadata, store, clock, ids, settings.read_grant, timedelta(days=settings.assembled_days)
         ),

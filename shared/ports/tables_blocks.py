@@ -105,6 +105,18 @@ class Blocks(Protocol):
         """The version's blocks, in order."""
         ...
 
+    def of_versions(
+        self, namespace: NamespaceId, versions: Sequence[VersionId]
+    ) -> Mapping[VersionId, Sequence[PlacedBlock]]:
+        """The blocks of each version that has any, in order."""
+        ...
+
+    def count_of_versions(
+        self, namespace: NamespaceId, versions: Sequence[VersionId]
+    ) -> Mapping[VersionId, int]:
+        """How many blocks each version has, those with none left out."""
+        ...
+
     def mark_bad(self, blobs: Sequence[BlobId], *, now: datetime) -> int:
         """Note that these can't be read; returns how many were not known to be bad before."""
         ...

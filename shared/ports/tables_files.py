@@ -113,6 +113,12 @@ class Files(Protocol):
         """Versions of a node whose content was not purged, newest first, from numbers below `before`."""
         ...
 
+    def versions_by_id(
+        self, namespace: NamespaceId, versions: Sequence[VersionId]
+    ) -> Mapping[VersionId, tuple[NodeId, Version]]:
+        """Those of the versions whose content was not purged, with the nodes that they are of, living or deleted."""
+        ...
+
     def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:
         """Whether the node and every folder above it are in the tree."""
         ...

@@ -1,23 +1,20 @@
 """One file: its state, or the manifest of one of its versions."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.accounts import Caller
 from shared.domain.errors import FileNotFound
-from shared.domain.ids import BlobId, NamespaceId, NodeId, VersionId
+from shared.domain.ids import NamespaceId, NodeId, VersionId
 from shared.domain.versions import Version
-from shared.ports.block_store import BlockStore, Container
+from shared.ports.block_store import BlockStore
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock
 from shared.ports.tables_blocks import PlacedBlock
 from shared.ports.tables_files import Node, NodeKind
 from shared.usecases.authority import file_reader
-
-_AT_ONCE = 100
-"""Addresses that are signed before others get their turn: it is pure computing, 50 microseconds each."""
+from shared.usecases.read_urls import read_urls
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +61,7 @@ class GetManifest:
 
         file, placed = await self.metadata.read(work)
         expires_at = self.clock.now() + self.grant
-        urls: dict[BlobId, str] = {}
-        for blob in dict.fromkeys(block.placement.blob for block in placed):
-            urls[blob] = await self.store.read_url(Container.BLOCKS, blob, expires_at=expires_at)
-            if len(urls) % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+        urls = await read_urls(self.store, placed, expires_at=expires_at)
         return Manifest(file, [(block, urls[block.placement.blob]) for block in placed], expires_at)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
@@ -34,6 +34,30 @@ _PROLONG_LEASE = (
 _ADD_LEASE = insert(leases)
 _LEASED_BYTES = select(func.coalesce(func.sum(leases.c.size), 0)).where(
     leases.c.user_id == bindparam("b_user"), leases.c.expires_at > bindparam("b_now")
+)
+_OF_VERSIONS = and_(
+    version_blocks.c.ns_id == bindparam("b_ns"),
+    version_blocks.c.version_id.in_(bindparam("b_versions", expanding=True)),
+)
+_PLACED = (
+    select(
+        version_blocks.c.version_id,
+        blocks.c.block_key,
+        blocks.c.sha256,
+        blocks.c.size,
+        blocks.c.blob_id,
+        blocks.c.offset,
+        blocks.c.stored_size,
+        blocks.c.codec,
+    )
+    .join(version_blocks, version_blocks.c.block_key == blocks.c.block_key)
+    .where(_OF_VERSIONS)
+    .order_by(version_blocks.c.version_id, version_blocks.c.position)
+)
+_COUNT_OF = (
+    select(version_blocks.c.version_id, func.count().label("blocks"))
+    .where(_OF_VERSIONS)
+    .group_by(version_blocks.c.version_id)
 )
 
 
@@ -170,29 +194,27 @@ class SqlBlocks:
             )
 
     def of_version(self, namespace: NamespaceId, version: VersionId) -> Sequence[PlacedBlock]:
-        rows = self._connection.execute(
-            select(
-                blocks.c.block_key,
-                blocks.c.sha256,
-                blocks.c.size,
-                blocks.c.blob_id,
-                blocks.c.offset,
-                blocks.c.stored_size,
-                blocks.c.codec,
-            )
-            .join(version_blocks, version_blocks.c.block_key == blocks.c.block_key)
-            .where(version_blocks.c.ns_id == namespace, version_blocks.c.version_id == version)
-            .order_by(version_blocks.c.position)
-        )
-        return [
-            PlacedBlock(
-                row.block_key,
-                row.sha256,
-                row.size,
-                Placement(row.blob_id, row.offset, row.stored_size, Codec(row.codec)),
-            )
-            for row in rows
-        ]
+        return self.of_versions(namespace, [version]).get(version, [])
+
+    def of_versions(
+        self, namespace: NamespaceId, versions: Sequence[VersionId]
+    ) -> Mapping[VersionId, Sequence[PlacedBlock]]:
+        found: dict[VersionId, list[PlacedBlock]] = {}
+        for some in slices(versions):
+            for row in self._connection.execute(_PLACED, {"b_ns": namespace, "b_versions": some}):
+                place = Placement(row.blob_id, row.offset, row.stored_size, Codec(row.codec))
+                block = PlacedBlock(row.block_key, row.sha256, row.size, place)
+                found.setdefault(row.version_id, []).append(block)
+        return found
+
+    def count_of_versions(
+        self, namespace: NamespaceId, versions: Sequence[VersionId]
+    ) -> Mapping[VersionId, int]:
+        counts: dict[VersionId, int] = {}
+        for some in slices(versions):
+            rows = self._connection.execute(_COUNT_OF, {"b_ns": namespace, "b_versions": some})
+            counts.update({row.version_id: row.blocks for row in rows})
+        return counts
 
     def mark_bad(self, blob_ids: Sequence[BlobId], *, now: datetime) -> int:
         marked = 0

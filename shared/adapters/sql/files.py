@@ -198,6 +198,21 @@ class SqlFiles:
         rows = self._connection.execute(page.order_by(versions.c.number.desc()).limit(limit))
         return [version_of(row) for row in rows]
 
+    def versions_by_id(
+        self, namespace: NamespaceId, wanted: Sequence[VersionId]
+    ) -> Mapping[VersionId, tuple[NodeId, Version]]:
+        found: dict[VersionId, tuple[NodeId, Version]] = {}
+        for some in slices(wanted):
+            rows = self._connection.execute(
+                select(versions.c.node_id, *VERSION_COLUMNS).where(
+                    versions.c.ns_id == namespace,
+                    versions.c.version_id.in_(some),
+                    versions.c.purged_at.is_(None),
+                )
+            )
+            found.update({row.version_id: (row.node_id, version_of(row)) for row in rows})
+        return found
+
     def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:
         return NodeId(namespace) in self._way_up(namespace, node)
 
