@@ -19,11 +19,13 @@ from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpect
 from client.history_commands import history, mkdir, mv, restore, trash
 from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
 from client.screen import Screen
+from client.sync_commands import sync
 from client.transfer_commands import down, up
 
 EXIT_CODES = """Exit codes: **0** done, **1** unexpected, **2** usage, **3** not logged in or refused, **4** not found,
 **5** conflict (changed on the server, or the name is taken), **6** refused input (name, size, quota),
-**7** server away, **8** local file problem, **9** content failed its verification, **130** interrupted."""
+**7** server away, **8** local file problem, **9** content failed its verification, **10** a sync is held until it is
+confirmed, **130** interrupted."""
 
 app = typer.Typer(
     name="strata",
@@ -74,6 +76,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 for panel, commands in {
     "Files": (up, down, ls, mv, mkdir, rm),
+    "Sync": (sync,),
     "History": (history, restore, trash),
     "Account": (register, login, logout),
 }.items():

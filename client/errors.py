@@ -13,6 +13,7 @@
     │   └── Throttled             it is there, and asks for fewer calls
     ├── LocalProblem      8   a local file can't be read or written
     ├── Corrupt           9   bytes that are not the ones that their hash names
+    ├── Held             10   a sync would delete or replace so much that somebody has to confirm it
     └── Stopped         130   the run is over: interrupted, or ended by another failure
 
 A transfer of many files goes on after a failure that concerns one of them. After a `fatal` one it doesn't:
@@ -116,6 +117,16 @@ class LocalProblem(CommandFailed):
 class Corrupt(CommandFailed):
     exit_code = 9
     default_code = "verification_failed"
+
+
+class Held(CommandFailed):
+    """Always fatal: the plan is held as a whole."""
+
+    exit_code = 10
+    default_code = "held"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fatal=True)
 
 
 class Stopped(CommandFailed):

@@ -51,7 +51,7 @@ class RemoteFollower:
             cursor = page.cursor
 
     def subtree(self, node: NodeId) -> dict[NodeId, VersionId | None] | None:
-        """A node and all below it, with their versions (None for folders), as `catch_up` left them; None for no node."""
+        """A node and all below it, with versions (None for folders), as `catch_up` left them; None for no node."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "WITH RECURSIVE under(id, version) AS (SELECT node_id, version_id FROM remote WHERE node_id = ?"
@@ -76,6 +76,8 @@ class RemoteFollower:
             for change in page.changes:
                 _apply(connection, change)
             self._database.put(cursor=page.cursor)
+            if page.changes:
+                self._database.put(settled=None)  # what was settled was about the tree before this
 
 
 def load_remote(database: Database) -> RemoteTree:

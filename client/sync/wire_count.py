@@ -47,10 +47,19 @@ class Limits:
     down: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WireCount:
+    """Bytes `sent` and `received`, and `calls`, tries included."""
+
+    sent: int = 0
+    received: int = 0
+    calls: int = 0
+
+
 class WireMeter:
     """Counts (and slows down) what the HTTP clients send and receive that it was attached to.
 
-    `sent` and `received` are bytes, `calls` requests, tries included.
+    What it has counted is in `count`.
     """
 
     def __init__(self, stop: Event, limits: Limits | None = None) -> None:
@@ -58,9 +67,20 @@ class WireMeter:
         self._lock = Lock()
         self._up = Bucket(limits.up, stop) if limits.up else None
         self._down = Bucket(limits.down, stop) if limits.down else None
-        self.sent = 0
-        self.received = 0
-        self.calls = 0
+        self._sent = 0
+        self._received = 0
+        self._calls = 0
+
+    @property
+    def count(self) -> WireCount:
+        """Everything since the meter was made."""
+        with self._lock:
+            return WireCount(self._sent, self._received, self._calls)
+
+    def since(self, before: WireCount) -> WireCount:
+        """What has come to `before` since then."""
+        now = self.count
+        return WireCount(now.sent - before.sent, now.received - before.received, now.calls - before.calls)
 
     def attach(self, http: httpx.Client) -> None:
         """Count what `http` does from now on."""
@@ -73,7 +93,7 @@ class WireMeter:
     def _sending(self, request: httpx.Request) -> None:
         line = len(request.method) + len(request.url.raw_path) + len("  HTTP/1.1\r\n")
         with self._lock:
-            self.calls += 1
+            self._calls += 1
         self.went_up(line + _size_of(request.headers))
         if isinstance(request.stream, httpx.SyncByteStream):
             request.stream = _Counted(request.stream, self.went_up)
@@ -86,13 +106,13 @@ class WireMeter:
 
     def went_up(self, size: int) -> None:
         with self._lock:
-            self.sent += size
+            self._sent += size
         if self._up:
             self._up.take(size)
 
     def came_down(self, size: int) -> None:
         with self._lock:
-            self.received += size
+            self._received += size
         if self._down:
             self._down.take(size)
 

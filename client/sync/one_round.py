@@ -1,0 +1,130 @@
+"""What one round needs: contents, trees, the planner, and hands to carry the plan out with."""
+
+import socket
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from client.crew import Crew
+from client.errors import LocalProblem
+from client.sync.base_rows import BaseRows
+from client.sync.care import Held, Limits, hold
+from client.sync.contents import Contents
+from client.sync.database import Database
+from client.sync.decisions import Decisions, Trees, shown_path
+from client.sync.downloading import Downloader
+from client.sync.executing import Executor, Hands
+from client.sync.ignoring import Ignoring
+from client.sync.ledger import Ledger
+from client.sync.local_changes import LocalFolder
+from client.sync.manifests import Manifests
+from client.sync.outcomes import Stuck
+from client.sync.planning import plan
+from client.sync.remote import RemoteFollower, load_remote
+from client.sync.scanning import Scan
+from client.sync.tally import Tally
+from client.sync.trees import Here, LocalTree, Names, Plan
+from client.sync.uploading import Done, Uploader
+
+if TYPE_CHECKING:
+    from client.sync.rounds import Line, Wishes
+
+
+class OneRound:
+    """Plans and carries out, round after round; what got stuck stays so for the whole run."""
+
+    def __init__(
+        self,
+        database: Database,
+        root: Path,
+        line: "Line",
+        crew: Crew,
+        follower: RemoteFollower,
+        wishes: "Wishes",
+        tally: Tally,
+    ) -> None:
+        self._database = database
+        self._line = line
+        self._crew = crew
+        self._follower = follower
+        self._wishes = wishes
+        self._tally = tally
+        self._folder = LocalFolder(root)
+        self._contents = Contents(database, root)
+        self._manifests = Manifests(database)
+        self._stuck = Stuck()
+        self._unread: dict[Names, LocalProblem] = {}
+        self._trees = Trees({}, LocalTree({}), load_remote(database))
+
+    def plan(self, scan: Scan, ignoring: Ignoring) -> Plan:
+        """What to do about what was seen; reads the files that may have changed."""
+        self._unread = {}
+        entries = self._contents.entries(
+            scan.entries, self._crew, on_trouble=lambda path, error: self._unread.update({path: error})
+        )
+        for path in scan.holding:
+            if path in entries:
+                entries[path] = replace(entries[path], holds_unsynced=True)
+        local = LocalTree(entries, frozenset(scan.unlisted))
+        self._trees = Trees(BaseRows(self._database).load(), local, load_remote(self._database))
+        here = Here(socket.gethostname() or "unnamed", _today(), frozenset(self._stuck.keys))
+        return plan(self._trees.base, self._trees.local, self._trees.remote, device=here, ignoring=ignoring)
+
+    def reasons_to_hold(self, made: Plan) -> tuple[str, ...]:
+        """Why somebody has to confirm the plan first; none when nobody has to."""
+        if self._wishes.confirmed:
+            return ()
+        verdict = hold(made, Limits())
+        return verdict.reasons if isinstance(verdict, Held) else ()
+
+    def carry_out(self, made: Plan) -> None:
+        """Do what the plan says, as far as it still holds; raises the failure that ends the run."""
+        ledger = Ledger(self._database, self._folder, self._contents, self._trees.base)
+        hands = Hands(
+            self._line.api,
+            self._crew,
+            self._folder,
+            self._follower,
+            self._manifests,
+            ledger,
+            self._uploader,
+            Downloader(
+                self._line.api,
+                self._line.reader,
+                self._crew,
+                self._folder,
+                self._contents,
+                self._manifests,
+                on_bytes=self._tally.on_bytes,
+            ),
+        )
+        Executor(hands, self._trees, self._tally, self._stuck).run(made)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something was left undone that the next run should look at again."""
+        return bool(self._unread or self._stuck.keys)
+
+    def finish(self) -> None:
+        """Tell what could not be read in the end, and let go of what nothing names any more."""
+        for path, error in self._unread.items():
+            self._tally.failed(shown_path(path), error)
+        self._manifests.let_go()
+        Decisions(self._database).trim()
+
+    def _uploader(self, done: Done) -> Uploader:
+        return Uploader(
+            self._line.api,
+            self._crew,
+            self._folder,
+            self._manifests,
+            compressing=self._wishes.compressing,
+            done=done,
+            on_bytes=self._tally.on_bytes,
+            on_sent=self._tally.sent,
+        )
+
+
+def _today() -> str:
+    return datetime.now().astimezone().date().isoformat()

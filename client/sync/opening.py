@@ -1,0 +1,83 @@
+"""Everything that a sync stands on: the folder, its memory, the lock, the login, and two connections that are counted.
+
+The API and the storage behind signed URLs have a client each, so that nothing of the login goes to the storage. Both
+stay open from run to run when the folder is watched.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import httpx
+
+from client.api import Api
+from client.block_fetching import BlockReader
+from client.connection import Place, login_at
+from client.credentials import Credentials
+from client.errors import NotThere
+from client.session import Session
+from client.sync.binding import bind
+from client.sync.database import Database
+from client.sync.folder import SyncFolder, find_folder, only_one
+from client.sync.rounds import Line
+from client.sync.wire_count import Limits, WireMeter
+from client.transport import Transport, open_http
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A folder that is ready to be synced, by this process alone. `is_new`: it never was before."""
+
+    folder: SyncFolder
+    database: Database
+    meter: WireMeter
+    credentials: Credentials
+    place: Place
+    api_http: httpx.Client
+    storage_http: httpx.Client
+    is_new: bool
+
+    def line(self, stop: Event) -> Line:
+        """The server, for one run, which `stop` ends. A login that was replaced meanwhile is taken up."""
+        credentials = self.place.credentials_file.read() or self.credentials
+        transport = Transport(self.api_http, self.credentials.url, stop)
+        api = Api(Session(transport, self.place.credentials_file, credentials))
+        return Line(api, BlockReader(self.storage_http, stop), stop)
+
+
+@contextmanager
+def opened(
+    place: Place, given: Path, *, jobs: int, limits: Limits, stop: Event, accept_folder: bool = False
+) -> Iterator[Opened]:
+    """Open everything; `stop` ends the pauses that limits make.
+
+    Raises NotLoggedIn, LocalProblem, and Conflicting when another process, login or folder is in the way.
+    """
+    credentials = login_at(place)
+    folder = find_folder(given)
+    with (
+        only_one(folder, place.home),
+        Database(folder.state_path(place.home)) as database,
+        open_http(jobs) as http,
+        open_http(jobs) as storage,
+    ):
+        is_new = bind(
+            database, folder, url=credentials.url, user_id=credentials.user_id, accept_folder=accept_folder
+        )
+        meter = WireMeter(stop, limits)
+        meter.attach(http)
+        meter.attach(storage)
+        yield Opened(folder, database, meter, credentials, place, http, storage, is_new)
+
+
+@contextmanager
+def remembered(place: Place, given: Path) -> Iterator[tuple[SyncFolder, Database]]:
+    """The memory of a folder, for questions; no server is needed. Raises NotThere when it was never synced."""
+    folder = find_folder(given)
+    path = folder.state_path(place.home)
+    if not path.exists():
+        raise NotThere(f"{folder.path} has not been synced yet: `strata sync {given}`")
+    with Database(path) as database:
+        yield folder, database

@@ -1,0 +1,167 @@
+"""One run of `strata sync`: look, plan, carry out, and again until there is nothing left to do.
+
+A plan is made of what was seen, and people work on meanwhile: what an action finds changed it leaves, and the next
+round sees it. So a run is over when a plan comes out empty. Mostly that is the second one, which also reads what has
+just been written and thereby verifies it.
+
+When a run ends with nothing open, the state of the folder is kept as one digest. A run that sees the same digest, and
+hears from the server that nothing has changed, is done after one call, and without looking at a single row.
+"""
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from time import time
+
+from client.api import Api
+from client.block_fetching import BlockReader
+from client.crew import Crew
+from client.errors import Held, LocalProblem, Refused
+from client.sync.database import Database
+from client.sync.ignoring import IGNORE_FILE, Ignoring
+from client.sync.remote import RemoteFollower
+from client.sync.scanning import PART, PassedOver, Scan, scan_folder
+from client.sync.tally import Tally
+from client.sync.trees import Kind, Names, Plan, Report
+
+MOST_ROUNDS = 12
+"""Rounds of one run. Each settles something, so more are needed only while somebody works at the same time."""
+
+FILES_UNDER_WAY = 64
+"""Downloads that are open at once."""
+
+SETTLING = 0.06
+"""Seconds between what was done and the next look: longer than a step of the clock that stamps files."""
+
+OLD_PART = 24 * 3600
+"""Seconds after which a part that another command has left is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once."""
+
+    jobs: int = 8
+    compressing: bool = True
+    confirmed: bool = False
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has come to. `plan` is the first that was not empty; `held` says why nothing of it was done."""
+
+    settled: bool = False
+    plan: Plan | None = None
+    held: tuple[str, ...] = ()
+    rounds: int = 0
+    entries: int = 0
+    passed_over: list[PassedOver] = field(default_factory=list)
+    reports: tuple[Report, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The server, as one run sees it: `stop` ends every pause, and the run."""
+
+    api: Api
+    reader: BlockReader
+    stop: Event
+
+
+class Sync:
+    """The folder `root` and what is remembered about it."""
+
+    def __init__(self, database: Database, root: Path, wishes: Wishes, tally: Tally) -> None:
+        self._database = database
+        self._root = root
+        self._wishes = wishes
+        self._tally = tally
+
+    def run(self, line: Line, outcome: Outcome) -> None:
+        """Bring both sides together, telling `outcome` as it goes.
+
+        Raises the failure that ended the run (no server, no login, Stopped, Held); what was done by then is done.
+        """
+        with Crew(self._wishes.jobs, room=FILES_UNDER_WAY, stop=line.stop) as crew:
+            follower = RemoteFollower(line.api, self._database)
+            ignoring = read_ignores(self._root)
+            scan = self._look(crew, follower, ignoring, outcome)
+            if scan.digest is not None and not scan.parts and scan.digest == self._database.get("settled"):
+                outcome.settled = True
+                return
+            # What follows takes a moment to load, and mostly nothing has changed.
+            from client.sync.one_round import OneRound
+
+            work = OneRound(self._database, self._root, line, crew, follower, self._wishes, self._tally)
+            for _ in range(MOST_ROUNDS):
+                outcome.rounds += 1
+                plan = work.plan(scan, ignoring)
+                outcome.reports = plan.reports
+                if outcome.plan is None and not plan.is_empty:
+                    outcome.plan = plan
+                if plan.is_empty or self._wishes.dry_run:
+                    break
+                outcome.held = work.reasons_to_hold(plan)
+                if outcome.held:
+                    raise Held("; ".join(outcome.held))
+                work.carry_out(plan)
+                line.stop.wait(SETTLING)
+                ignoring = read_ignores(self._root)
+                scan = self._look(crew, follower, ignoring, outcome)
+            else:
+                raise LocalProblem(f"{self._root} keeps changing: run it again later", code="changed")
+            work.finish()
+            if not self._wishes.dry_run:
+                remove_parts(scan.parts, wanted=())
+                outcome.settled = not plan.reports and not work.troubled
+                self._database.put(settled=scan.digest if outcome.settled else None, finished_at=_now())
+
+    def _look(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome) -> Scan:
+        """Scan the folder, and follow the journal meanwhile."""
+
+        def follow() -> None:
+            follower.catch_up()
+
+        def ignores(path: Names, kind: Kind) -> bool:
+            return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
+
+        crew.submit(follow, urgent=True)
+        scan = scan_folder(self._root, ignores)
+        crew.drain()
+        outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)
+        return scan
+
+
+def read_ignores(root: Path) -> Ignoring:
+    """What `.strataignore` says; raises Refused for a pattern that can't be understood, LocalProblem."""
+    path = root / IGNORE_FILE
+    try:
+        if path.is_symlink() or not path.is_file():
+            return Ignoring()
+        return Ignoring(path.read_text("utf-8", "replace").splitlines())
+    except OSError as error:
+        raise LocalProblem(f"{path}: {error.strerror}", fatal=True) from None
+    except ValueError as error:
+        raise Refused(f"{path}: {error}", code="bad_pattern") from None
+
+
+def remove_parts(parts: Iterable[Path], wanted: Container[str]) -> None:
+    """Remove part files that nobody goes on with: all of ours but the `wanted` versions', others when they are old."""
+    for part in parts:
+        version = part.name.removeprefix(PART[0]).removesuffix(PART[1])
+        try:
+            old = time() - part.lstat().st_mtime > OLD_PART
+            if (len(version) == _VERSION_DIGITS and version not in wanted) or old:
+                part.unlink()
+        except OSError:
+            continue  # it is gone, or can't be removed: then it is in nobody's way but the disk's
+
+
+_VERSION_DIGITS = 32
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""What makes a watched folder sync: something changed here, something changed on the server, or it is time to look.
+
+Three sources, each in a thread, wake one sleeper. Hints may get lost (the operating system drops events when too many
+come at once) or come for nothing; so they only decide *when* to look, never what is seen, and now and then a look is
+taken without any.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Condition, Event, Thread
+from time import monotonic
+from typing import Protocol
+
+from client.api import Api
+from client.errors import CommandFailed
+from client.sync.cadence import Cadence
+from client.sync.database import Database
+from client.sync.scanning import PART
+
+RESCAN = 600.0
+"""Seconds after which a look is taken without a hint."""
+
+_GATHER_MS = 150
+"""Milliseconds for which the operating system's events are gathered into one hint."""
+
+
+class RemoteChange(Protocol):
+    """Somebody who hears of changes on the server."""
+
+    def wait(self, stop: Event) -> bool:
+        """Wait, as long as it takes or not, until `stop` is set; whether something may have changed meanwhile."""
+        ...
+
+
+class Polling:
+    """Asks the journal every `interval` seconds whether it has gone on."""
+
+    def __init__(self, api: Callable[[Event], Api], database: Database, interval: float) -> None:
+        self._api = api
+        self._database = database
+        self._interval = interval
+
+    def wait(self, stop: Event) -> bool:
+        """As RemoteChange; a server that can't be asked counts as changed, since the next run says what is wrong."""
+        if stop.wait(self._interval):
+            return False
+        try:
+            page = self._api(stop).changes(self._database.get("cursor"), limit=1)
+        except CommandFailed:
+            return True
+        return bool(page.changes)
+
+
+class Waker:
+    """Gathers hints until a run is due. A context manager: leaving it ends the threads."""
+
+    def __init__(self, root: Path, remote: RemoteChange, *, on_blind: Callable[[str], None]) -> None:
+        """`on_blind` is told when the folder can't be watched: then only the clock and the server wake."""
+        self._root = root
+        self._remote = remote
+        self._on_blind = on_blind
+        self._stop = Event()
+        self._changed = Condition()
+        self._cadence = Cadence()
+        self._remote_changed = False
+        self._rescan_every = RESCAN
+
+    def __enter__(self) -> "Waker":
+        for work in (self._watch, self._listen):
+            Thread(target=work, daemon=True, name=f"strata-{work.__name__}").start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def wait(self, *, at_least: float = 0.0) -> None:
+        """Return when a run is due, not before `at_least` seconds have passed."""
+        began = monotonic()
+        with self._changed:
+            while True:
+                now = monotonic()
+                due = began + self._rescan_every
+                if self._cadence.due_at is not None:
+                    due = min(due, self._cadence.due_at)
+                if self._remote_changed:
+                    due = now
+                due = max(due, began + at_least)
+                if due <= now:
+                    break
+                self._changed.wait(due - now)
+            self._cadence.synced()
+            self._remote_changed = False
+
+    def _watch(self) -> None:
+        # It takes a moment to load, and only this command needs it.
+        from watchfiles import watch
+
+        try:
+            for _ in watch(
+                self._root,
+                watch_filter=lambda _, path: not _is_part(path),
+                debounce=_GATHER_MS,
+                stop_event=self._stop,
+                raise_interrupt=False,
+            ):
+                with self._changed:
+                    self._cadence.changed(monotonic())
+                    self._changed.notify_all()
+        except (OSError, RuntimeError) as error:
+            with self._changed:
+                self._rescan_every = min(self._rescan_every, 60.0)
+                self._changed.notify_all()
+            self._on_blind(str(error))
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            if self._remote.wait(self._stop):
+                with self._changed:
+                    self._remote_changed = True
+                    self._changed.notify_all()
+
+
+def _is_part(path: str) -> bool:
+    name = path.rpartition("/")[2].rpartition("\\")[2]
+    return name.startswith(PART[0]) and name.endswith(PART[1])
