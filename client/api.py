@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from client.batches import Commit, read_results, write_batch
+from client.batches import Commit, read_manifests, read_results, write_batch
 from client.credentials import Credentials
 from client.errors import CommandFailed, NotThere
 from client.session import JSON, Session
@@ -255,6 +255,12 @@ class Api:
         params = {"version": version_id} if version_id else {}
         reply = self._session.send(Call("GET", f"files/{file_id}/manifest", params=params))
         return decode(reply.body, Manifest, what="reading a manifest")
+
+    def manifests(self, wanted: Sequence[tuple[str, str]]) -> list[Manifest | CommandFailed]:
+        """The manifests of at most MOST_FILES versions (file id, version id), in order, or what is wrong with each."""
+        files = [{"file_id": file, "version_id": version} for file, version in wanted]
+        call = Call("POST", "files/manifests", headers=JSON, body=encode({"files": files}))
+        return read_manifests(self._session.send(call).body, len(files))
 
     def delete(self, file_id: str) -> None:
         """Delete a file; raises NotThere."""

@@ -4,15 +4,17 @@ The body is one line of JSON that says what to commit, then the bytes of blocks,
 blocks they are is found by their hashes, so nothing has to be said about them but their sizes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from client.compression import compress
 from client.errors import CommandFailed, Unexpected
 from client.refusals import error_of
 from client.transport import encode
-from client.wire import Answer, Batched, Committed, decode
+from client.wire import Batched, Committed, Manifest, ManyManifests, Outcome, PackedManifest, decode
 from shared.domain.blocks import BlockRef
 
 MEDIA = "application/vnd.strata.batch"
@@ -63,18 +65,33 @@ def write_batch(
 
 def read_results(body: bytes, files: int) -> list[Committed | CommandFailed]:
     """What became of each file, in order; raises Unexpected for an answer that tells of another number of them."""
-    results = decode(body, Batched, what="sending files").results
-    if len(results) != files:
-        raise Unexpected(f"the server answered for {len(results)} of {files} files", code="bad_answer")
-    return [_result(bytes(result)) for result in results]
+    results = _counted(decode(body, Batched, what="sending files").results, files)
+    return [_refused(raw) or decode(raw, Committed, what="sending files") for raw in results]
 
 
-def _result(raw: bytes) -> Committed | CommandFailed:
-    status = decode(raw, _Status, what="sending files").status
-    if status < 300:
-        return decode(raw, Committed, what="sending files")
-    return error_of(status, raw, what="a file of a batch")
+def read_manifests(body: bytes, files: int) -> list[Manifest | CommandFailed]:
+    """The manifest of each version, in order; raises Unexpected as `read_results` does."""
+    answer = decode(body, ManyManifests, what="reading manifests")
+    found: list[Manifest | CommandFailed] = []
+    for raw in _counted(answer.manifests, files):
+        refusal = _refused(raw)
+        if refusal is None:
+            packed = decode(raw, PackedManifest, what="reading manifests")
+            try:
+                found.append(packed.unpacked(answer.urls))
+            except IndexError:
+                raise Unexpected("a manifest names an address that wasn't told", code="bad_answer") from None
+        else:
+            found.append(refusal)
+    return found
 
 
-class _Status(Answer, frozen=True):
-    status: int
+def _counted(answers: Sequence[msgspec.Raw], wanted: int) -> Iterator[bytes]:
+    if len(answers) != wanted:
+        raise Unexpected(f"the server answered for {len(answers)} of {wanted} files", code="bad_answer")
+    return map(bytes, answers)
+
+
+def _refused(raw: bytes) -> CommandFailed | None:
+    status = decode(raw, Outcome, what="reading one answer of many").status
+    return None if status < 300 else error_of(status, raw, what="one file of many")

@@ -7,6 +7,7 @@ lasts for minutes: a long transfer outlives it, and then a new manifest has new 
 
 from dataclasses import dataclass
 from threading import Event, Lock
+from typing import Self
 
 import httpx
 
@@ -39,12 +40,16 @@ class BlockReader:
         self._patience = patience or Patience()
 
     def read(self, place: BlockPlace) -> bytes:
-        """The stored bytes at `place`; raises GrantEnded, Unreachable, Corrupt when there are not that many."""
+        """The stored bytes at `place`; raises as `read_range`."""
+        return self.read_range(place.url, place.offset, place.stored_size)
+
+    def read_range(self, url: str, offset: int, size: int) -> bytes:
+        """`size` bytes at `offset`; raises GrantEnded, Unreachable, Corrupt when there are not that many."""
         failures = 0
         while True:
             retry_after: float | None = None
             try:
-                return self._read_once(place)
+                return self._read_once(url, offset, size)
             except httpx.TransportError as error:
                 trouble = Unreachable(f"the storage can't be reached ({type(error).__name__})")
             except _Again as again:
@@ -54,24 +59,23 @@ class BlockReader:
             failures += 1
             pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
 
-    def _read_once(self, place: BlockPlace) -> bytes:
-        last = place.offset + place.stored_size - 1
+    def _read_once(self, url: str, offset: int, size: int) -> bytes:
         # The bytes are wanted as they are stored: httpx must neither ask for an encoding nor undo one.
-        headers = {"Range": f"bytes={place.offset}-{last}", "Accept-Encoding": "identity"}
-        with self._http.stream("GET", place.url, headers=headers) as response:
+        headers = {"Range": f"bytes={offset}-{offset + size - 1}", "Accept-Encoding": "identity"}
+        with self._http.stream("GET", url, headers=headers) as response:
             if response.status_code in WORTH_ANOTHER_READ:
                 raise _Again(response.status_code, parse_retry_after(response.headers.get("Retry-After")))
             if response.status_code in (401, 403, 404, 410):
                 raise GrantEnded
-            whole = response.status_code == 200 and place.offset == 0
+            whole = response.status_code == 200 and offset == 0
             if response.status_code != 206 and not whole:
                 raise Corrupt(f"the storage answers {response.status_code} to the range of a block")
             stored = bytearray()
             for part in response.iter_raw():
                 stored += part
-                if len(stored) > place.stored_size:
+                if len(stored) > size:
                     raise Corrupt("the storage sends more bytes than a block has")
-        if len(stored) != place.stored_size:
+        if len(stored) != size:
             raise Corrupt("the storage sends fewer bytes than a block has")
         return bytes(stored)
 
@@ -91,14 +95,24 @@ class _Current:
 class VersionReader:
     """The blocks of one version, by their place in it; any number of threads may read."""
 
-    def __init__(self, api: Api, blocks: BlockReader, file_id: str, version_id: str | None) -> None:
-        """Fetch and check the manifest; raises NotThere, or Corrupt for one that contradicts itself."""
+    def __init__(
+        self, api: Api, blocks: BlockReader, manifest: Manifest, stored: dict[int, bytes] | None = None
+    ) -> None:
+        """`stored` has the stored bytes of blocks that were fetched already, by their place; each is used once.
+
+        Raises Corrupt for a manifest that contradicts itself.
+        """
+        check(manifest)
         self._api = api
         self._blocks = blocks
         self._lock = Lock()
-        manifest = api.manifest(file_id, version_id)
-        check(manifest)
         self._current = _Current(manifest)
+        self._stored = stored or {}
+
+    @classmethod
+    def of(cls, api: Api, blocks: BlockReader, file_id: str, version_id: str | None) -> Self:
+        """For a version whose manifest is yet to be asked for; raises NotThere, Corrupt."""
+        return cls(api, blocks, api.manifest(file_id, version_id))
 
     @property
     def manifest(self) -> Manifest:
@@ -113,7 +127,8 @@ class VersionReader:
             with self._lock:
                 generation, place = self._current.generation, self._current.manifest.blocks[index]
             try:
-                plain = decode(self._blocks.read(place), place.codec, place.size)
+                stored = self._stored.pop(index, None) or self._blocks.read(place)
+                plain = decode(stored, place.codec, place.size)
                 if hash_of(plain) == place.sha256:
                     return plain
                 damaged = Corrupt(

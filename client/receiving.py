@@ -6,7 +6,7 @@ number of threads, two blocks (as stored, as plain) each.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from client.api import Api
 from client.block_fetching import BlockReader, VersionReader
 from client.crew import Crew
 from client.errors import CommandFailed
+from client.pack_fetching import GROUP_CONTENT, GROUP_FILES, read_versions
 from client.report import Done, Report
 from client.targets import Target, check_free
 from client.wire import RemoteFile
 from shared.domain.blocks import BLOCK_SIZE
+from shared.domain.cutting import MIN_SIZE
 
 FILES_UNDER_WAY = 32
 """Files that are open at once: enough that small ones don't wait for each other, few enough for any system."""
@@ -37,8 +39,11 @@ class Wanted:
 class _Incoming:
     """One file on its way."""
 
-    def __init__(self, wanted: Wanted, version: VersionReader, target: Target, open_blocks: int) -> None:
+    def __init__(
+        self, wanted: Wanted, version: VersionReader, target: Target, open_blocks: int, *, grouped: bool
+    ) -> None:
         self.wanted = wanted
+        self.grouped = grouped
         self.version = version
         self.target = target
         self.open_blocks = open_blocks
@@ -61,9 +66,13 @@ class Receiver:
     def receive_all(self, wanted: Iterable[Wanted]) -> None:
         """Receive each file; raises the failure that ended the run. No file is left half there."""
         try:
-            for one in wanted:
+            for group in _groups(wanted):
+                # The files of a group are opened one after the other, so they take one file's room.
                 self._crew.hold(1)
-                self._crew.submit(partial(self._begin, one))
+                begin = (
+                    partial(self._begin, group[0]) if len(group) == 1 else partial(self._begin_group, group)
+                )
+                self._crew.submit(begin)
             self._crew.drain()
         finally:
             # In this order: a target that is opened from now on is discarded by whoever opens it.
@@ -73,14 +82,24 @@ class Receiver:
             for target in left:
                 target.discard()
 
-    def _begin(self, wanted: Wanted) -> None:
+    def _begin_group(self, group: list[Wanted]) -> None:
+        asked = [(one.remote.file_id, one.remote.version_id) for one in group]
+        for one, version in zip(group, read_versions(self._api, self._reader, asked), strict=True):
+            self._begin(one, version)
+        self._crew.release(1)
+
+    def _begin(self, wanted: Wanted, found: VersionReader | CommandFailed | None = None) -> None:
         target: Target | None = None
         try:
             check_free(wanted.local, force=self._force)
-            version = VersionReader(self._api, self._reader, wanted.remote.file_id, wanted.remote.version_id)
+            if isinstance(found, CommandFailed):
+                raise found
+            version = found or VersionReader.of(
+                self._api, self._reader, wanted.remote.file_id, wanted.remote.version_id
+            )
             target = self._track(Target(wanted.local, version.manifest.size))
         except CommandFailed as error:
-            self._finish(wanted, error)
+            self._finish(wanted, error, grouped=found is not None)
             return
         places: dict[str, list[int]] = {}
         first: dict[str, int] = {}
@@ -89,11 +108,15 @@ class Receiver:
             first.setdefault(block.sha256, index)
             places.setdefault(block.sha256, []).append(offset)
             offset += block.size
-        incoming = _Incoming(wanted, version, target, len(first))
+        incoming = _Incoming(wanted, version, target, len(first), grouped=found is not None)
         if not first:
             self._conclude(incoming)
         for sha256, index in first.items():
-            self._crew.submit(partial(self._fetch, incoming, index, places[sha256]), urgent=True)
+            fetch = partial(self._fetch, incoming, index, places[sha256])
+            if incoming.grouped:
+                fetch()
+            else:
+                self._crew.submit(fetch, urgent=True)
 
     def _fetch(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
         size = 0
@@ -128,7 +151,7 @@ class Receiver:
             self._report.advance(-incoming.bytes_written)
         with self._lock:
             self._open.discard(incoming.target)
-        self._finish(incoming.wanted, error)
+        self._finish(incoming.wanted, error, grouped=incoming.grouped)
 
     def _track(self, target: Target) -> Target:
         with self._lock:
@@ -137,7 +160,7 @@ class Receiver:
             target.discard()
         return target
 
-    def _finish(self, wanted: Wanted, error: CommandFailed | None) -> None:
+    def _finish(self, wanted: Wanted, error: CommandFailed | None, *, grouped: bool) -> None:
         if error is not None and error.fatal:
             raise error
         remote, local = wanted.remote, str(wanted.local)
@@ -154,7 +177,25 @@ class Receiver:
         else:
             done = Done("failed", remote.path, local, error=error)
         self._report.file(done)
-        self._crew.release(1)
+        if not grouped:
+            self._crew.release(1)
+
+
+def _groups(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    """Small files together, as many as may be fetched at once; each other file alone."""
+    group: list[Wanted] = []
+    size = 0
+    for one in wanted:
+        if one.remote.size_bytes > MIN_SIZE:
+            yield [one]
+            continue
+        if size + one.remote.size_bytes > GROUP_CONTENT or len(group) == GROUP_FILES:
+            yield group
+            group, size = [], 0
+        group.append(one)
+        size += one.remote.size_bytes
+    if group:
+        yield group
 
 
 @dataclass(slots=True)
@@ -167,7 +208,7 @@ def receive_stream(
 ) -> None:
     """Write a file's bytes to `out`, in order. Room of the crew counts bytes; raises the first failure, with
     the verified beginning of the file written."""
-    version = VersionReader(api, reader, remote.file_id, remote.version_id)
+    version = VersionReader.of(api, reader, remote.file_id, remote.version_id)
     slots: deque[_Slot] = deque()
 
     def fetch(index: int, slot: _Slot) -> None:

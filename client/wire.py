@@ -124,6 +124,62 @@ class BlockPlace(Answer, frozen=True):
     codec: str
 
 
+class PackedPlace(Answer, frozen=True):
+    """As a block's place, with the number of its address `at` in a list of them."""
+
+    sha256: str
+    size: int
+    at: int
+    offset: int
+    stored_size: int
+    codec: str
+
+
+class PackedManifest(Answer, frozen=True):
+    """As a manifest, with addresses by number."""
+
+    file_id: str
+    version_id: str
+    size: int
+    root_hash: str
+    modified_at: str
+    blocks: Sequence[PackedPlace]
+
+    def unpacked(self, urls: Sequence[str]) -> "Manifest":
+        """The manifest with its addresses; raises IndexError for a number that there is no address for."""
+        return Manifest(
+            file_id=self.file_id,
+            version_id=self.version_id,
+            size=self.size,
+            root_hash=self.root_hash,
+            modified_at=self.modified_at,
+            blocks=[
+                BlockPlace(
+                    sha256=block.sha256,
+                    size=block.size,
+                    url=urls[block.at],
+                    offset=block.offset,
+                    stored_size=block.stored_size,
+                    codec=block.codec,
+                )
+                for block in self.blocks
+            ],
+        )
+
+
+class ManyManifests(Answer, frozen=True):
+    """A manifest for each version that was asked for, or a problem document."""
+
+    manifests: Sequence[msgspec.Raw]
+    urls: Sequence[str]
+
+
+class Outcome(Answer, frozen=True):
+    """What each answer among many has: the status that it would have had alone."""
+
+    status: int
+
+
 class Grant(Answer, frozen=True):
     """The right to put the plain bytes of one block behind `url`, once, with these headers."""
 

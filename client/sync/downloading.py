@@ -97,7 +97,7 @@ class Downloader:
                 raise self._full
             place = self._folder.at(action.path)
             self._folder.check(place, Kind.FILE, action.replaces)
-            version = VersionReader(self._api, self._reader, action.node_id, action.version_id)
+            version = VersionReader.of(self._api, self._reader, action.node_id, action.version_id)
             if version.manifest.root_hash != action.content.root_hash:
                 raise Corrupt("a manifest has another content than the journal told")
             check_space(place.parent, action.content.size)

@@ -32,7 +32,9 @@ class Rclone:
                 str(store.account_name),
                 CONTAINER,
                 account_key=store.credential.account_key,
-                permission=ContainerSasPermissions(read=True, write=True, delete=True, list=True, create=True),
+                permission=ContainerSasPermissions(
+                    read=True, write=True, delete=True, list=True, create=True
+                ),
                 expiry=datetime.now(UTC) + timedelta(days=1),
             )
             url = f"{store.url}{CONTAINER}?{signature}"

@@ -1,4 +1,4 @@
-"""Two thousand files of 16 KiB up, beside rclone into the same Azurite: wall time, and the blobs that they cost."""
+"""Two thousand files of 16 KiB up and down, beside rclone into the same Azurite: wall time, and the blobs that they cost."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,9 @@ def rows(folder: Path) -> Iterator[Row]:
         write_random(target, SIZE, seed=number)
     # Azurite slows down with the number of its blobs, so each has one of its own.
     with System(folder / "peer").azurite() as azurite:
-        peer = Rclone.to(azurite.connection_string).sync(tree, "az:rclone/tree")
+        rclone = Rclone.to(azurite.connection_string)
+        peer = rclone.sync(tree, "az:rclone/tree")
+        peer_down = rclone.sync("az:rclone/tree", folder / "peer-back")
     system = System(folder / "ours")
     with system.azurite() as azurite, system.host() as host:
         strata = Strata(folder / "home", system.url)
@@ -33,6 +35,7 @@ def rows(folder: Path) -> Iterator[Row]:
         before = cpu_of(host.child.pid)
         spent = run([strata.program(), "up", tree, "/tree", "--quiet"], strata.environment)
         server = cpu_of(host.child.pid) - before
+        spent_down = run([strata.program(), "down", "/tree", folder / "back", "--quiet"], strata.environment)
         with BlobServiceClient.from_connection_string(azurite.connection_string) as store:
             blobs = sum(1 for _ in store.get_container_client("blocks").list_blobs())
     ratio = peer.wall / spent.wall
@@ -44,6 +47,13 @@ def rows(folder: Path) -> Iterator[Row]:
         f"at least {AT_LEAST:.0f} times",
         ratio >= AT_LEAST,
         figures={"wall": spent.wall, "cpu": spent.cpu, "host_cpu": server, "peer_wall": peer.wall},
+    )
+    yield Row(
+        "the same files down",
+        f"{spent_down.wall:.2f} s, CPU {spent_down.cpu:.1f} s",
+        f"rclone: {peer_down.wall:.2f} s, CPU {peer_down.cpu:.1f} s",
+        peer_down.wall / spent_down.wall,
+        figures={"wall": spent_down.wall, "cpu": spent_down.cpu, "peer_wall": peer_down.wall},
     )
     yield Row(
         "blobs that they cost",

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -160,6 +160,8 @@ class FakeServer:
                     return self._upload(request)
                 case "POST", ["files", "commit"]:
                     return self._commit(request)
+                case "POST", ["files", "manifests"]:
+                    return self._manifests(request)
                 case "POST", ["files", "batch"]:
                     return self._batch(request)
                 case "GET", ["files", "list"]:
@@ -345,6 +347,20 @@ class FakeServer:
                 if node.id == file_id and request.query.get("version", node.versions[-1].id) == version.id:
                     return document(200, self._manifest_of(node, version))
         return problem(404, "file_not_found")
+
+    def _manifests(self, request: Request) -> Reply:
+        found: list[dict[str, Any]] = []
+        urls: list[str] = []
+        for one in request.json()["files"]:
+            reply = self._manifest(one["file_id"], replace(request, query={"version": one["version_id"]}))
+            manifest = {**json.loads(reply.body), "status": reply.status}
+            for block in manifest.get("blocks", []):
+                url = block.pop("url")
+                if url not in urls:
+                    urls.append(url)
+                block["at"] = urls.index(url)
+            found.append(manifest)
+        return document(200, {"manifests": found, "urls": urls})
 
     def _manifest_of(self, node: Node, version: Version) -> dict[str, Any]:
         blocks = []
