@@ -19,7 +19,7 @@ from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpect
 from client.history_commands import history, mkdir, mv, restore, trash
 from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
 from client.screen import Screen
-from client.sync_commands import sync
+from client.sync_commands import status, sync, verify, why
 from client.transfer_commands import down, up
 
 EXIT_CODES = """Exit codes: **0** done, **1** unexpected, **2** usage, **3** not logged in or refused, **4** not found,
@@ -76,7 +76,7 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 for panel, commands in {
     "Files": (up, down, ls, mv, mkdir, rm),
-    "Sync": (sync,),
+    "Sync": (sync, status, why, verify),
     "History": (history, restore, trash),
     "Account": (register, login, logout),
 }.items():

@@ -1,4 +1,4 @@
-"""`strata sync`."""
+"""`strata sync`, `status`, `why`, `verify`. What they need is loaded when they run: most commands need none of it."""
 
 from pathlib import Path
 from threading import Event
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from client.errors import CommandFailed, Stopped
+from client.errors import CommandFailed, NotThere, Stopped, Unreachable
 from client.options import JobsOption, JsonOption, QuietOption, place_of, screen_of
-from client.screen import Screen, error_member
+from client.screen import Document, Screen, error_member
 
 if TYPE_CHECKING:
+    from client.sync.decisions import State
     from client.sync.opening import Opened
     from client.sync.rounds import Wishes
 
@@ -77,6 +78,163 @@ def sync(
             _sync_once(there, wishes, screen, stop)
 
 
+def status(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is kept in step.")],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Tell how a synced folder stands: what has changed here since the last sync, and whether the server has news.
+
+    Nothing is done about it, and a sync may run at the same time.
+    """
+    from client.connection import logged_in
+    from client.retrying import Patience
+    from client.sync.opening import remembered
+    from client.sync.standing import standing_of
+
+    screen, place = screen_of(context, as_json, quiet), place_of(context)
+    with remembered(place, folder) as (found, database):
+        standing = standing_of(found, database, place.home)
+        news: bool | None = None
+        try:
+            with logged_in(place, Event(), patience=Patience(tries=2)) as api:
+                news = bool(api.changes(database.get("cursor"), limit=1).changes)
+        except Unreachable:
+            screen.note("the server can't be reached now")
+    here = (
+        "nothing has changed here since"
+        if standing.as_before
+        else f"since then {standing.new:,} new, {standing.changed:,} changed, {standing.gone:,} gone here"
+    )
+    there = {True: "; the server has news", False: "; the server has none", None: ""}[news]
+    document = {
+        "folder": str(found.path),
+        **{name: getattr(standing, name) for name in standing.__slots__},
+        "server_has_news": news,
+    }
+    running = "; a sync is running" if standing.running else ""
+    last = standing.finished_at or "never"
+    screen.result(document, f"last in step: {last}, {standing.in_step:,} entries; {here}{there}{running}")
+
+
+def why(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder in a synced folder.")],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Tell why a sync did what it did to a path: what both sides were, the rule, and what came of it.
+
+    The path need not exist any more.
+    """
+    from client.sync.decisions import Decisions
+    from client.sync.standing import memory_about
+
+    screen = screen_of(context, as_json, quiet)
+    with memory_about(path, place_of(context).home) as (database, inside):
+        decided = Decisions(database).about(inside)
+    if decided is None:
+        raise NotThere(f"{path}: nothing was decided about it yet")
+    sides = {"base": decided.base, "local": decided.local, "remote": decided.remote}
+    document = {
+        "path": decided.path,
+        "decided_at": decided.decided_at,
+        "rule": decided.rule,
+        "why": decided.sentence,
+        "action": decided.action,
+        "outcome": decided.outcome,
+        **{
+            side: state and {name: getattr(state, name) for name in state.__struct_fields__}
+            for side, state in sides.items()
+        },
+    }
+    if screen.as_json:
+        screen.result(document)
+        return
+    words = {"base": "last in step", "local": "then here", "remote": "then on the server"}
+    rows = [("path", decided.path), ("decided", decided.decided_at)]
+    for side, state in sides.items():
+        rows.append((words[side], _side(state)))
+    rows += [
+        ("why", f"{decided.sentence} ({decided.rule})"),
+        ("done", decided.action),
+        ("outcome", decided.outcome),
+    ]
+    screen.table(("", ""), rows)
+
+
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is kept in step.")],
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Compare with the last manifests that were seen, asking nobody.")
+    ] = False,
+    jobs: JobsOption = 4,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Read every file that is in step, and compare it with what the server has, block by block.
+
+    This finds what a disk has damaged without anybody writing to it. Files that were edited since the last sync are
+    told apart. Nothing is changed.
+    """
+    from contextlib import nullcontext
+
+    from client.connection import logged_in
+    from client.sync.opening import remembered
+    from client.sync.verifying import Verifier, damage
+
+    screen, place = screen_of(context, as_json, quiet), place_of(context)
+    stop = Event()
+    with (
+        remembered(place, folder) as (found, database),
+        nullcontext() if offline else logged_in(place, stop, connections=jobs) as api,
+        screen.transfer("verify", None) as report,
+    ):
+        result = Verifier(database, found.path, api, on_bytes=report.advance).run(jobs=jobs, stop=stop)
+    worst = damage(result)
+    document = {
+        "folder": str(found.path),
+        "counts": {name: result.counts.get(name, 0) for name in _VERDICTS},
+        "bytes": result.bytes,
+        "findings": [
+            {
+                "path": each.path,
+                "verdict": each.verdict,
+                "reason": each.reason,
+                "bad_blocks": [{"offset": offset, "size": size} for offset, size in each.bad_blocks],
+            }
+            for each in result.findings
+        ],
+    }
+    for each in result.findings:
+        (screen.complain if each.verdict in ("damaged", "unknown") else screen.note)(
+            f"{each.path}: {each.verdict}: {each.reason}"
+        )
+    if worst:
+        document["error"] = error_member(worst)
+    counted = ", ".join(f"{result.counts[name]:,} {name}" for name in _VERDICTS if result.counts.get(name))
+    screen.result(document, f"{counted or 'nothing is in step yet'}: {result.bytes:,} bytes read")
+    if worst:
+        raise typer.Exit(worst.exit_code)
+
+
+_VERDICTS = ("intact", "edited", "missing", "damaged", "unknown")
+
+
+def _side_members(state: "State | None") -> Document | None:
+    return state and {name: getattr(state, name) for name in state.__struct_fields__}
+
+
+def _side(state: "State | None") -> str:
+    if state is None:
+        return "nothing"
+    size = "" if state.size is None else f", {state.size:,} bytes"
+    root = "" if state.root_hash is None else f", content {state.root_hash[:12]}"
+    return f"{state.kind} {state.name!r}{size}{root}"
+
+
 def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -> None:
     """One run, told when it is over; raises typer.Exit with the exit code."""
     from client.sync.decisions import shown_path
@@ -86,7 +244,7 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -
 
     outcome, failure = Outcome(), None
     with screen.transfer("sync", None) as report:
-        tally = Tally(say=screen.complain, on_bytes=report.advance)
+        tally = Tally(say=screen.complain, remark=screen.note, on_bytes=report.advance)
         try:
             Sync(there.database, there.folder.path, wishes, tally).run(there.line(stop), outcome)
         except CommandFailed as error:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 
 from client.errors import Conflicting, LocalProblem
 
@@ -59,7 +60,8 @@ def only_one(folder: SyncFolder, home: Path) -> Iterator[None]:
     path = folder.state_path(home).with_suffix(".lock")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a+b") as file:
-        if not _try_lock(file.fileno()):
+        # Whoever asks for the status holds it for a blink.
+        if not _try_lock(file.fileno()) and (Event().wait(0.1) or not _try_lock(file.fileno())):
             raise Conflicting(f"{folder.path} is being synced by another process", code="sync_running")
         yield
 

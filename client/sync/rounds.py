@@ -106,7 +106,9 @@ class Sync:
                     break
                 outcome.held = work.reasons_to_hold(plan)
                 if outcome.held:
-                    raise Held("; ".join(outcome.held))
+                    raise Held(
+                        f"nothing was done: {'; '.join(outcome.held)}. If that is meant, say so with --confirm"
+                    )
                 work.carry_out(plan)
                 line.stop.wait(SETTLING)
                 ignoring = read_ignores(self._root)

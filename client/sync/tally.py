@@ -26,10 +26,11 @@ class Tally:
     """Counts from many threads. `changed` are bytes of blocks that were new in a file, in either direction: a whole new
     file, or the blocks that an edit made; it is what a perfect line would have carried.
 
-    `say` is told what people should know at once, `on_bytes` how many bytes of files came to be settled.
+    `say` is told what went wrong, `remark` what is good to know, `on_bytes` how many bytes of files came to be settled.
     """
 
     say: Callable[[str], None] = lambda _: None
+    remark: Callable[[str], None] = lambda _: None
     on_bytes: Callable[[int], None] = lambda _: None
     counts: Counter[str] = field(default_factory=Counter)
     changed: int = 0
@@ -61,7 +62,7 @@ class Tally:
         with self._lock:
             self.counts["conflicts"] += 1
             self.conflicts.append((path, copy))
-        self.say(f"{path}: {why} It is {copy} now.")
+        self.remark(f"{path}: {why} It is {copy} now.")
 
     def failed(self, path: str, error: CommandFailed) -> None:
         with self._lock:

@@ -42,7 +42,7 @@ class Watch:
         there = self._there
         folder = find_folder(there.folder.path)
         bind(there.database, folder, url=there.credentials.url, user_id=there.credentials.user_id)
-        outcome, tally = Outcome(), Tally(say=self._say)
+        outcome, tally = Outcome(), Tally(say=self._say, remark=self._screen.note)
         failure: CommandFailed | None = None
         before = there.meter.count
         try:
