@@ -37,6 +37,9 @@ class Decisions:
         """Set `stays`, `rule`, `take`, `parent` and `name` of each item."""
         copies: list[Item] = []
         for item in self._forest.items:
+            if _is_in_step(item):
+                item.in_step, item.parent, item.name = True, item.base_parent, item.local_name
+                continue
             if item.base is None:
                 self._place(item, Side.LOCAL if item.local else Side.REMOTE)
             elif not item.frozen:
@@ -204,6 +207,23 @@ class Decisions:
         return changed
 
 
+def _is_in_step(item: Item) -> bool:
+    """Most items of most plans: nothing has changed, so nothing needs to be decided."""
+    base, local, remote = item.base, item.local, item.remote
+    return (
+        base is not None
+        and local is not None
+        and remote is not None
+        and item.local_parent is item.base_parent is item.remote_parent
+        and local.path[-1] == base.name == remote.name
+        and local.fingerprint == base.fingerprint
+        and remote.version_id == base.version_id
+        and remote.node_id == base.node_id
+        and local.content == base.content == remote.content
+        and not item.frozen
+    )
+
+
 def _change(edited: bool, moved: bool) -> Change:
     if edited:
         return Change.MOVED_EDITED if moved else Change.EDITED
@@ -224,7 +244,8 @@ def _became_empty(item: Item) -> bool:
 
 def _copy_of(item: Item) -> Item:
     """The local state as something new, which yields the place; what is left of `item` is the server's."""
-    copy = Item(item.kind, base=item.base, local=item.local, local_parent=item.local_parent, yields=True)
+    copy = Item(item.kind)
+    copy.base, copy.local, copy.local_parent, copy.yields = item.base, item.local, item.local_parent, True
     copy.rule, copy.take = item.rule, Side.LOCAL
     copy.parent, copy.name = item.parent, item.name
     item.base = item.local = item.base_parent = item.local_parent = None

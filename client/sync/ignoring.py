@@ -12,6 +12,7 @@ from client.sync.trees import Names
 
 IGNORE_FILE = ".strataignore"
 
+PART_PREFIX = ".strata-"
 _PART = re.compile(r"\.strata-[0-9a-f]+\.part")
 
 
@@ -30,6 +31,11 @@ class Ignoring:
         self._spec = _spec_of([line for line in lines if line.strip()])
         self._folders: dict[Names, bool] = {(): False}
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether there are no patterns. Then only a name that starts with PART_PREFIX can be ignored."""
+        return self._spec is None
+
     def covers(self, path: Names, *, is_folder: bool) -> bool:
         """Whether `path`, or a folder above it, is ignored."""
         if not path:
@@ -46,7 +52,7 @@ class Ignoring:
         return known
 
     def _matches(self, path: Names, ending: str) -> bool:
-        if path[-1].startswith(".strata-") and _PART.fullmatch(path[-1]):
+        if path[-1].startswith(PART_PREFIX) and _PART.fullmatch(path[-1]):
             return True
         if self._spec is None or path == (IGNORE_FILE,):
             return False

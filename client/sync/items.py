@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from client.sync.ignoring import Ignoring
+from client.sync.ignoring import PART_PREFIX, Ignoring
 from client.sync.matching import Matching, composed
-from client.sync.rules import IN_STEP, NEW_HERE, NEW_THERE, Rule, Side
+from client.sync.rules import IN_STEP, NEW_HERE, NEW_THERE, Meeting, Rule, Rules, Side
 from client.sync.trees import (
     BaseEntry,
     BaseTree,
@@ -22,7 +22,6 @@ from client.sync.trees import (
     RemoteTree,
 )
 from shared.domain.ids import NodeId
-from shared.domain.names import name_key
 
 
 @dataclass(slots=True, eq=False)
@@ -30,9 +29,9 @@ class Item:
     """A file or folder. First what is on each side; then, from `stays` on, what is to become of it.
 
     `frozen` items stay where they are on both sides, `unseen` ones because nobody knows what they are here.
-    `kept_whole` folders survive a deletion with all that was deleted along with them. `yields` marks the losing side of
-    a conflict: something new, though its `base` row has to go before it is renamed. `into` is the item that this one
-    turned out to be, and `other_row` the base row that such a one left behind.
+    What is `in_step` needs nothing. `kept_whole` folders survive a deletion with all that was deleted along with them.
+    `yields` marks the losing side of a conflict: something new, though its `base` row has to go before it is renamed.
+    `into` is the item that this one turned out to be, and `other_row` the base row that such a one left behind.
     """
 
     kind: Kind
@@ -42,6 +41,7 @@ class Item:
     base_parent: "Item | None" = None
     local_parent: "Item | None" = None
     remote_parent: "Item | None" = None
+    in_step: bool = False
     unseen: bool = False
     hides_remote: bool = False
     stays: bool = True
@@ -99,15 +99,19 @@ class Forest:
     ignored: list[NodeId] = field(default_factory=list)
 
 
-def lay_over(base: BaseTree, local: LocalTree, remote: RemoteTree, ignoring: Ignoring, here: Here) -> Forest:
+def lay_over(
+    base: BaseTree, local: LocalTree, remote: RemoteTree, ignoring: Ignoring, here: Here, rules: Rules
+) -> Forest:
     """One item for each thing in any of the trees that isn't ignored."""
     root = Item(Kind.FOLDER)
     forest = Forest(root)
-    kept = _without_ignored(base, remote.root_id, ignoring, forest)
+    kept: Iterable[BaseEntry] = base.values()
+    if not ignoring.is_trivial:
+        kept = _without_ignored(base, remote.root_id, ignoring, forest)
     matching = Matching(kept, local, remote)
     nodes = _known_items(forest, matching, remote, here)
     _attach_remote(forest, nodes, remote, ignoring, here)
-    _attach_local(forest, nodes, matching, local, here)
+    _attach_local(forest, nodes, matching, local, here, rules)
     return forest
 
 
@@ -145,10 +149,13 @@ def _base_path(entry: BaseEntry, base: BaseTree, paths: dict[NodeId, Names]) -> 
 def _known_items(forest: Forest, matching: Matching, remote: RemoteTree, here: Here) -> dict[NodeId, Item]:
     nodes: dict[NodeId, Item] = {remote.root_id: forest.root}
     for entry in matching.order:
-        item = Item(entry.kind, base=entry, base_parent=nodes.get(entry.parent_id))
+        item = Item(entry.kind)
+        item.base, item.base_parent = entry, nodes.get(entry.parent_id)
         item.local = matching.found.get(entry.node_id)
-        item.unseen = entry.node_id in matching.unseen
-        item.frozen = item.unseen or entry.node_id in here.stuck
+        if entry.node_id in matching.unseen:
+            item.unseen = item.frozen = True
+        elif entry.node_id in here.stuck:
+            item.frozen = True
         nodes[entry.node_id] = item
         forest.items.append(item)
     return nodes
@@ -165,24 +172,27 @@ def _attach_remote(
     while waiting:
         folder_id, folder, path, hidden = waiting.pop()
         for entry in below.get(folder_id, ()):
-            place = (*path, entry.name)
             is_folder = entry.kind is Kind.FOLDER
-            covered = hidden or ignoring.covers(place, is_folder=is_folder)
+            covered = hidden
+            if not ignoring.is_trivial or entry.name.startswith(PART_PREFIX):
+                covered = hidden or ignoring.covers((*path, entry.name), is_folder=is_folder)
             item = nodes.get(entry.node_id)
             if item is None and not covered:
                 # A folder that was deleted and made again is the same folder to whoever still has it.
                 item = lost.pop((id(folder), entry.name), None) if is_folder else None
                 if item is None:
-                    item = Item(entry.kind, rule=NEW_THERE, frozen=entry.node_id in here.stuck)
+                    item = Item(entry.kind)
+                    item.rule, item.frozen = NEW_THERE, entry.node_id in here.stuck
                     forest.items.append(item)
                 nodes[entry.node_id] = item
             if item is None:
                 folder.hides_remote = True
             else:
                 item.remote, item.remote_parent = entry, folder
-                item.frozen = item.frozen or covered
+                if covered:
+                    item.frozen = True
             if is_folder:
-                waiting.append((entry.node_id, item or folder, place, covered))
+                waiting.append((entry.node_id, item or folder, (*path, entry.name), covered))
 
 
 def _living(below: dict[NodeId, list[RemoteEntry]], root_id: NodeId) -> set[NodeId]:
@@ -205,21 +215,50 @@ def _folders_without_node(forest: Forest, living: set[NodeId]) -> dict[tuple[int
 
 
 def _attach_local(
-    forest: Forest, nodes: dict[NodeId, Item], matching: Matching, local: LocalTree, here: Here
+    forest: Forest,
+    nodes: dict[NodeId, Item],
+    matching: Matching,
+    local: LocalTree,
+    here: Here,
+    rules: Rules,
 ) -> None:
     paths: dict[Names, Item] = {(): forest.root}
     for node_id, entry in matching.found.items():
         paths[entry.path] = nodes[node_id]
     appeared = [entry for entry in local.entries.values() if entry.path not in paths]
+    twins: dict[tuple[Item | None, str], Item] = {}
+    if appeared:
+        twins = {
+            (item.remote_parent, item.remote.name): item
+            for item in forest.items
+            if item.remote and not item.base and not item.frozen
+        }
     for entry in sorted(appeared, key=lambda entry: (len(entry.path), entry.path)):
-        item = Item(entry.kind, local=entry, rule=NEW_HERE, frozen=entry.path in here.stuck)
+        twin = twins.get((paths[entry.path[:-1]], composed(entry.path[-1])))
+        meeting = _meeting_of(entry, twin.remote) if twin and twin.remote and not twin.local else None
+        if (
+            twin
+            and meeting
+            and rules.meetings[meeting].content is not Side.BOTH
+            and entry.path not in here.stuck
+        ):
+            item = twin
+            item.rule = rules.meetings[meeting]
+        else:
+            item = Item(entry.kind)
+            item.rule, item.frozen = NEW_HERE, entry.path in here.stuck
+            forest.items.append(item)
+        item.local = entry
         paths[entry.path] = item
-        forest.items.append(item)
     for path, item in paths.items():
         if path:
             item.local_parent = paths[path[:-1]]
 
 
-def key_of(item: Item) -> str:
-    """What the item's name to be clashes by."""
-    return name_key(item.name)
+def _meeting_of(entry: LocalEntry, other: RemoteEntry) -> Meeting | None:
+    """How two of the same name meet, if they are surely the same."""
+    if entry.kind is not other.kind:
+        return None
+    if entry.kind is Kind.FOLDER:
+        return Meeting.FOLDERS
+    return Meeting.EQUAL if entry.content == other.content else None

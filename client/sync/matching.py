@@ -39,7 +39,7 @@ class Matching:
         self._remote = remote
         self._taken: set[Names] = set()
         self._below: defaultdict[NodeId, list[BaseEntry]] = defaultdict(list)
-        self._neighbours: dict[Names, list[LocalEntry]] | None = None
+        self._by_key: dict[tuple[Names, str], list[LocalEntry]] | None = None
         for entry in base:
             self._below[entry.parent_id].append(entry)
         self.order = self._top_down()
@@ -112,15 +112,15 @@ class Matching:
                         waiting.append((node.node_id, entry.path))
 
     def _spelled_otherwise(self, folder: Names, node: BaseEntry) -> LocalEntry | None:
-        if self._neighbours is None:
-            self._neighbours = defaultdict(list)
+        if self._by_key is None:
+            self._by_key = defaultdict(list)
             for entry in self._local.entries.values():
-                self._neighbours[entry.path[:-1]].append(entry)
-        key = name_key(node.name)
+                if entry.path not in self._taken:
+                    self._by_key[entry.path[:-1], name_key(entry.path[-1])].append(entry)
         alike = [
             entry
-            for entry in self._neighbours.get(folder, ())
-            if entry.kind is node.kind and entry.path not in self._taken and name_key(entry.path[-1]) == key
+            for entry in self._by_key.get((folder, name_key(node.name)), ())
+            if entry.kind is node.kind and entry.path not in self._taken
         ]
         alike.sort(key=lambda entry: (composed(entry.path[-1]) != node.name, entry.path))
         return alike[0] if alike else None

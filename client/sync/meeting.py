@@ -68,6 +68,8 @@ class Meetings:
             return False
         holder = next((item for item in group if item.remote and item.remote_parent is folder), None)
         joined = bool(holder and not holder.local and self._join_one(holder, group))
+        if joined and len(group) == 2:
+            return True
         rest = sorted((item for item in group if item.into is None), key=lambda item: _rank(item, holder))
         for loser in rest[1:]:
             self._rename(folder, rest[0], loser)
@@ -80,7 +82,9 @@ class Meetings:
             for item in group
             if item.local and not item.remote and not item.yields and item.kind is holder.kind
         ]
-        for item in sorted(alike, key=lambda item: _rank(item, holder)):
+        if len(alike) > 1:
+            alike.sort(key=lambda item: _rank(item, holder))
+        for item in alike:
             rule = self._rules.meetings[_meeting(holder, item)]
             if rule.content is not Side.BOTH:
                 self._join(item, holder, rule)

@@ -6,7 +6,7 @@ names swapped), one of them makes way under a name that says so.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from client.sync.items import Item
 from client.sync.naming import making_way
@@ -17,8 +17,7 @@ _DEEPEST = 100
 """How long a chain of names that wait for each other is followed, before one of them makes way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an item is on one side, `name` in that side's spelling; None for the folder of the root."""
 
     folder: Item | None
@@ -35,8 +34,7 @@ def there(item: Item) -> Place | None:
     return Place(item.remote_parent, item.remote.name) if item.remote else None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One rearrangement: `item` comes from `source` (None: it is made) to `target`; `makes_way` for a moment only."""
 
     item: Item
@@ -62,6 +60,8 @@ class Rearrangement:
 
     def arrange(self, wanted: list[Item]) -> None:
         """Make the folders, and move the items, that are not in their places. Each has `parent` and `name`."""
+        if not wanted:
+            return
         self._pending = dict.fromkeys(wanted)
         folders = {item.parent for item in wanted}
         for item in self._items:

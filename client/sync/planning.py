@@ -54,7 +54,7 @@ def plan(
     rules: Rules = _RULES,
 ) -> Plan:
     """What to do so that the local and the remote tree become one. Raises nothing for any three trees."""
-    forest = lay_over(base, local, remote, ignoring, device)
+    forest = lay_over(base, local, remote, ignoring, device, rules)
     decisions = Decisions(forest, local, rules, device.name)
     decisions.make()
     meetings = Meetings(forest, rules, device)
@@ -73,7 +73,7 @@ class _Writer:
         self.actions: list[Action] = []
         self.reports: list[Report] = []
         self._forest = forest
-        self._order = [item for item in order if not item.frozen]
+        self._order = [item for item in order if not item.frozen and not item.in_step]
         self._root_id = root_id
         self._here = Leaving(
             (item for item in forest.items if item.local),
@@ -88,10 +88,10 @@ class _Writer:
         gone_here = {one for item in self._here.pure for one in (item, *self._here.below(item))}
         gone_there = {one for item in self._there.pure for one in (item, *self._there.below(item))}
         self._local = Rearrangement(
-            [item for item in forest.items if item.local and item not in gone_here], here, device.name
+            (item for item in forest.items if item.local and item not in gone_here), here, device.name
         )
         self._remote = Rearrangement(
-            [item for item in forest.items if item.remote and item not in gone_there], there, device.name
+            (item for item in forest.items if item.remote and item not in gone_there), there, device.name
         )
 
     def write(self) -> None:
