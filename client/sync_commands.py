@@ -224,7 +224,7 @@ _VERDICTS = ("intact", "edited", "missing", "damaged", "unknown")
 
 
 def _side_members(state: "State | None") -> Document | None:
-    return state and {name: getattr(state, name) for name in state.__struct_fields__}
+    return None if state is None else {name: getattr(state, name) for name in state.__struct_fields__}
 
 
 def _side(state: "State | None") -> str:
