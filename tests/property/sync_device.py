@@ -269,9 +269,7 @@ class ModelDevice:
             else (self._folder_id(action.parent_id, action.path), action.name)
         )
         version = VersionId(action.version_id)
-        self._put(
-            BaseEntry(action.node_id, parent, name, Kind.FILE, action.content, version, mark), None
-        )
+        self._put(BaseEntry(action.node_id, parent, name, Kind.FILE, action.content, version, mark), None)
 
     def _folder_id(self, stated: NodeId | None, path: Names) -> NodeId:
         return stated or self.made[path[:-1]]

@@ -39,9 +39,7 @@ class ModelServer:
     def paths(self) -> dict[Names, Content | None]:
         """The living tree."""
         return {
-            path: self.nodes[key].entry.content
-            for key in self.nodes
-            if (path := self.path(key)) is not None
+            path: self.nodes[key].entry.content for key in self.nodes if (path := self.path(key)) is not None
         }
 
     def path(self, key: NodeId) -> Names | None:
