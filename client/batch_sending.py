@@ -21,7 +21,10 @@ from client.report import Done, Status
 from client.wire import Committed, RemoteFile
 from shared.domain.blocks import BlockRef, root_hash
 
-FIRST_CONTENT = 2 * 1024 * 1024
+ENOUGH = MOST_CONTENT // 2
+"""Bytes of a batch: what fills one blob. Two would be allowed, but reading, sending and storing overlap less then."""
+
+FIRST_CONTENT = ENOUGH // 2
 """Bytes of the first batch: smaller, so that the server has something to do while the next files are read."""
 
 
@@ -62,7 +65,7 @@ class BatchSender:
         """Have a file sent, for which the caller holds room."""
         if self._bytes + len(file.content) > self._enough or len(self._waiting) == MOST_FILES:
             self.flush()
-            self._enough = MOST_CONTENT
+            self._enough = ENOUGH
         self._waiting.append(file)
         self._bytes += len(file.content)
 

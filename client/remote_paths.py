@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from client.errors import Refused
 from shared.domain.errors import Malformed, NameRefused
-from shared.domain.names import parse_path
+from shared.domain.names import MAX_DEPTH, parse_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,12 @@ class RemotePath:
 
     def child(self, *names: str) -> "RemotePath":
         """The path of something below this one; raises Refused for a name that Strata doesn't hold."""
-        return parse_remote("/".join((*self.names, *names)))
+        below = parse_remote("/".join(names))
+        if len(self.names) + len(below.names) > MAX_DEPTH:
+            raise Refused(
+                f"{self}/{'/'.join(names)}: a path may have at most {MAX_DEPTH} names", code="name_refused"
+            )
+        return RemotePath((*self.names, *below.names))
 
 
 def parse_remote(text: str) -> RemotePath:

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from client.batches import MOST_CONTENT, MOST_FILES
+from client.batch_sending import ENOUGH
+from client.batches import MOST_FILES
 from tests.unit.client.fake_server import FakeServer, Reply, Request, problem
 from tests.unit.client.running import KIB, Command, noise
 
@@ -45,8 +46,8 @@ def test_small_files_share_requests_of_bounded_size(ann: Command, server: FakeSe
     assert ann("up", "tree").code == 0
     check_contents(server, contents)
     assert sum(server.batched) == 300
-    assert all(count * 60 * KIB <= MOST_CONTENT for count in server.batched)
-    assert 3 <= len(server.batched) <= 5
+    assert all(count * 60 * KIB <= ENOUGH for count in server.batched)
+    assert 5 <= len(server.batched) <= 7
     assert server.calls["POST upload"] == server.calls["POST files/commit"] == 0
 
 
