@@ -1,50 +1,52 @@
 """The command `strata`: its commands, and the one place where an error becomes an exit code."""
 
 import functools
-import importlib.metadata
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-from client.account_commands import login, logout, register
-from client.browse_commands import ls, rm
 from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpected
-from client.history_commands import history, mkdir, mv, restore, trash
 from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
 from client.screen import Screen
-from client.sync_commands import status, sync, verify, why
-from client.transfer_commands import down, up
 
 EXIT_CODES = """Exit codes: **0** done, **1** unexpected, **2** usage, **3** not logged in or refused, **4** not found,
 **5** conflict (changed on the server, or the name is taken), **6** refused input (name, size, quota),
 **7** server away, **8** local file problem, **9** content failed its verification, **10** a sync is held until it is
 confirmed, **130** interrupted."""
 
-app = typer.Typer(
-    name="strata",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,  # they would show local variables, passwords among them
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES,
-)
+COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Files": {
+        "client.transfer_commands": ("up", "down"),
+        "client.browse_commands": ("ls", "rm"),
+        "client.history_commands": ("mv", "mkdir"),
+    },
+    "Sync": {"client.sync_commands": ("sync", "status", "why", "verify")},
+    "History": {"client.history_commands": ("history", "restore", "trash")},
+    "Account": {"client.account_commands": ("register", "login", "logout")},
+}
+"""The commands by the panel of --help that shows them and the module that has them.
+
+A run needs one of them. Loading them all, and preparing the options of each, takes longer than most commands do.
+"""
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"strata {importlib.metadata.version('strata')}")
+        from importlib.metadata import version
+
+        typer.echo(f"strata {version('strata')}")
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     context: typer.Context,
     url: UrlOption = None,
     home: HomeOption = None,
@@ -74,14 +76,28 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-for panel, commands in {
-    "Files": (up, down, ls, mv, mkdir, rm),
-    "Sync": (sync, status, why, verify),
-    "History": (history, restore, trash),
-    "Account": (register, login, logout),
-}.items():
-    for command in commands:
-        app.command(command.__name__, rich_help_panel=panel)(_interruptible(command))
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, as far as these arguments may need it: a word that names a command may be that command, or
+    the value of an option. Without any such word, everything, since then help or a mistake is to be told about."""
+    app = typer.Typer(
+        name="strata",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,  # they would show local variables, passwords among them
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=EXIT_CODES,
+    )
+    app.callback()(_options)
+    named = set(arguments) if arguments and arguments[0] not in ("-h", "--help") else set()
+    every = {name for modules in COMMANDS.values() for names in modules.values() for name in names}
+    wanted = named & every or every
+    for panel, modules in COMMANDS.items():
+        for module, names in modules.items():
+            for name in names:
+                if name in wanted:
+                    command = getattr(import_module(module), name)
+                    app.command(name, rich_help_panel=panel)(_interruptible(command))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app(args=given, prog_name="strata", standalone_mode=False)
+        code = app_for(given)(args=given, prog_name="strata", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except CommandFailed as error:
         failure = error

@@ -26,14 +26,22 @@ NEVER_REACHED = (httpx.ConnectError, httpx.ConnectTimeout)
 """Failures after which the server certainly did nothing."""
 
 
-def open_http(connections: int) -> httpx.Client:
-    """A client that keeps up to `connections` connections open; the caller closes it."""
+def open_http(connections: int, *, tls: bool = True) -> httpx.Client:
+    """A client that keeps up to `connections` connections open; the caller closes it.
+
+    Without `tls` it is for a server that is spoken to in the clear: it knows no certificates, so that any other
+    one is refused.
+    """
     for name in ("httpx", "httpcore"):  # they log whole URLs
         logging.getLogger(name).setLevel(logging.WARNING)
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     agent = f"strata (Python {platform.python_version()}; {platform.system()})"
     return httpx.Client(
-        timeout=TIMEOUT, limits=limits, headers={"User-Agent": agent}, follow_redirects=False, verify=_tls()
+        timeout=TIMEOUT,
+        limits=limits,
+        headers={"User-Agent": agent},
+        follow_redirects=False,
+        verify=_tls() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     )
 
 

@@ -91,7 +91,7 @@ class OneRound:
             self._uploader,
             Downloader(
                 self._line.api,
-                self._line.reader,
+                self._line.reader(),
                 self._crew,
                 self._folder,
                 self._contents,

@@ -1,12 +1,13 @@
 """Everything that a sync stands on: the folder, its memory, the lock, the login, and two connections that are counted.
 
 The API and the storage behind signed URLs have a client each, so that nothing of the login goes to the storage. Both
-stay open from run to run when the folder is watched.
+stay open from run to run when the folder is watched. The one for the storage is opened when something is fetched.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -26,7 +27,7 @@ from client.sync.wire_count import Limits, WireMeter
 from client.transport import Transport, open_http
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Opened:
     """A folder that is ready to be synced, by this process alone. `is_new`: it never was before."""
 
@@ -36,15 +37,22 @@ class Opened:
     credentials: Credentials
     place: Place
     api_http: httpx.Client
-    storage_http: httpx.Client
     is_new: bool
+    _closing: ExitStack
+    _jobs: int
 
     def line(self, stop: Event) -> Line:
         """The server, for one run, which `stop` ends. A login that was replaced meanwhile is taken up."""
         credentials = self.place.credentials_file.read() or self.credentials
         transport = Transport(self.api_http, self.credentials.url, stop)
         api = Api(Session(transport, self.place.credentials_file, credentials))
-        return Line(api, BlockReader(self.storage_http, stop), stop)
+        return Line(api, lambda: BlockReader(self._storage, stop), stop)
+
+    @cached_property
+    def _storage(self) -> httpx.Client:
+        http = self._closing.enter_context(open_http(self._jobs))
+        self.meter.attach(http)
+        return http
 
 
 @contextmanager
@@ -60,16 +68,16 @@ def opened(
     with (
         only_one(folder, place.home),
         Database(folder.state_path(place.home)) as database,
-        open_http(jobs) as http,
-        open_http(jobs) as storage,
+        # Reading the certificates takes longer than the one call of a run that finds nothing changed.
+        open_http(jobs, tls=credentials.url.startswith("https:")) as http,
+        ExitStack() as closing,
     ):
         is_new = bind(
             database, folder, url=credentials.url, user_id=credentials.user_id, accept_folder=accept_folder
         )
         meter = WireMeter(stop, limits)
         meter.attach(http)
-        meter.attach(storage)
-        yield Opened(folder, database, meter, credentials, place, http, storage, is_new)
+        yield Opened(folder, database, meter, credentials, place, http, is_new, closing, jobs)
 
 
 @contextmanager

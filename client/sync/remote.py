@@ -50,6 +50,10 @@ class RemoteFollower:
                 return entries
             cursor = page.cursor
 
+    def follow(self) -> None:
+        """As `catch_up`, for a thread of its own."""
+        self.catch_up()
+
     def subtree(self, node: NodeId) -> dict[NodeId, VersionId | None] | None:
         """A node and all below it, with versions (None for folders), as `catch_up` left them; None for no node."""
         with self._database.reading() as connection:

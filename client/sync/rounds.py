@@ -8,21 +8,24 @@ When a run ends with nothing open, the state of the folder is kept as one digest
 hears from the server that nothing has changed, is done after one call, and without looking at a single row.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from time import time
 
+import msgspec
+
 from client.api import Api
 from client.block_fetching import BlockReader
 from client.crew import Crew
 from client.errors import Held, LocalProblem, Refused
 from client.sync.database import Database
+from client.sync.decisions import shown_path
 from client.sync.ignoring import IGNORE_FILE, Ignoring
 from client.sync.remote import RemoteFollower
-from client.sync.scanning import PART, PassedOver, Scan, scan_folder
+from client.sync.scanning import PART, Ignores, PassedOver, Scan, digest_of, scan_folder
 from client.sync.tally import Tally
 from client.sync.trees import Kind, Names, Plan, Report
 
@@ -67,7 +70,7 @@ class Line:
     """The server, as one run sees it: `stop` ends every pause, and the run."""
 
     api: Api
-    reader: BlockReader
+    reader: Callable[[], BlockReader]
     stop: Event
 
 
@@ -88,10 +91,9 @@ class Sync:
         with Crew(self._wishes.jobs, room=FILES_UNDER_WAY, stop=line.stop) as crew:
             follower = RemoteFollower(line.api, self._database)
             ignoring = read_ignores(self._root)
-            scan = self._look(crew, follower, ignoring, outcome)
-            if scan.digest is not None and not scan.parts and scan.digest == self._database.get("settled"):
-                outcome.settled = True
+            if self._is_settled(crew, follower, ignoring, outcome):
                 return
+            scan = self._look(crew, follower, ignoring, outcome)
             # What follows takes a moment to load, and mostly nothing has changed.
             from client.sync.one_round import OneRound
 
@@ -119,22 +121,64 @@ class Sync:
             if not self._wishes.dry_run:
                 remove_parts(scan.parts, wanted=())
                 outcome.settled = not plan.reports and not work.troubled
-                self._database.put(settled=scan.digest if outcome.settled else None, finished_at=_now())
+                self._keep(scan, settled=outcome.settled)
+
+    def _is_settled(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome) -> bool:
+        """Whether neither side has changed since a run that left nothing open."""
+        kept = self._database.get("settled")
+        if kept is None:
+            return False
+        crew.submit(follower.follow, urgent=True)
+        patterns = (self._root / IGNORE_FILE).exists()
+        digest = digest_of(self._root, _asking(ignoring) if patterns else None)
+        crew.drain()
+        state = msgspec.json.decode(kept, type=_Settled)
+        # What the server told has let go of the state that was kept.
+        outcome.settled = state.digest == digest and self._database.get("settled") is not None
+        if outcome.settled:
+            outcome.entries = state.entries
+            outcome.passed_over = [
+                PassedOver(tuple(path), reason, Refused(refusal) if refusal else None)
+                for path, reason, refusal in state.passed_over
+            ]
+        return outcome.settled
+
+    def _keep(self, scan: Scan, *, settled: bool) -> None:
+        """Note that a run has ended, and by what to recognise that nothing has changed since."""
+        passed = [
+            (
+                [shown_path((name,)) for name in each.path],
+                each.reason,
+                str(each.error) if each.error else None,
+            )
+            for each in scan.passed_over
+        ]
+        state = _Settled(scan.digest, len(scan.entries), passed) if settled and scan.digest else None
+        self._database.put(settled=msgspec.json.encode(state).decode() if state else None, finished_at=_now())
 
     def _look(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome) -> Scan:
         """Scan the folder, and follow the journal meanwhile."""
 
-        def follow() -> None:
-            follower.catch_up()
-
-        def ignores(path: Names, kind: Kind) -> bool:
-            return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
-
-        crew.submit(follow, urgent=True)
-        scan = scan_folder(self._root, ignores)
+        crew.submit(follower.follow, urgent=True)
+        scan = scan_folder(self._root, _asking(ignoring))
         crew.drain()
         outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)
         return scan
+
+
+class _Settled(msgspec.Struct, frozen=True):
+    """What is kept of a folder in which nothing was left open; `passed_over` are path, reason and refusal."""
+
+    digest: str
+    entries: int
+    passed_over: list[tuple[list[str], str, str | None]]
+
+
+def _asking(ignoring: Ignoring) -> Ignores:
+    def ignores(path: Names, kind: Kind) -> bool:
+        return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
+
+    return ignores
 
 
 def read_ignores(root: Path) -> Ignoring:

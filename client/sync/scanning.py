@@ -69,7 +69,6 @@ class Scan:
 
     entries: dict[Names, Found] = field(default_factory=dict)
     passed_over: list[PassedOver] = field(default_factory=list)
-    ignored: int = 0
     unlisted: set[Names] = field(default_factory=set)
     holding: set[Names] = field(default_factory=set)
     parts: list[Path] = field(default_factory=list)
@@ -83,7 +82,7 @@ Ignores = Callable[[Names, Kind], bool]
 def scan_folder(root: Path, ignores: Ignores) -> Scan:
     """Look at everything below `root`; raises LocalProblem when not even that can be listed."""
     scan = Scan()
-    digest = blake2b(digest_size=16)
+    digest = Digest()
     racy = False
     ways: list[Names] = [()]
     while ways:
@@ -100,49 +99,94 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
             scan.unlisted.add(folder)
             scan.passed_over.append(_unseen(folder, root.joinpath(*folder), error))
             continue
-        for found in _look_at(scan, folder, entries, ignores):
-            scan.entries[found.path] = found
-            racy = racy or found.racy
-            if found.kind is Kind.FOLDER:
-                ways.append(found.path)
-            marks = found.fingerprint
-            digest.update(
-                f"{found.path!r}{marks.size} {marks.mtime_ns} {marks.inode} {marks.device} {found.ctime_ns}\n".encode(
-                    "utf-8", "surrogatepass"
-                )
-            )
+        digest.folder(folder)
+        for entry, status in _with_marks(scan, folder, entries):
+            path = (*folder, entry.name)
+            kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
+            if ignores(path, kind):
+                scan.holding.add(folder)
+                continue
+            digest.entry(entry.name, status)
+            passed = _reason_to_pass(path, status.st_mode)
+            if passed:
+                scan.passed_over.append(passed)
+                scan.holding.add(folder)
+                continue
+            one = found(path, kind, status)
+            scan.entries[path] = one
+            racy = racy or one.racy
+            if kind is Kind.FOLDER:
+                ways.append(path)
     if not racy and not scan.unlisted:
-        scan.digest = digest.hexdigest()
+        scan.digest = digest.text
     return scan
 
 
-def _look_at(scan: Scan, folder: Names, entries: list[os.DirEntry[str]], ignores: Ignores) -> Iterator[Found]:
+def digest_of(root: Path, ignores: Ignores | None) -> str | None:
+    """The digest that a scan would have, in a third of its time; None when it would have none, or there are parts.
+
+    It is compared with one that was kept when nothing was racy: since then, every change has left another mark.
+    """
+    digest = Digest()
+    ways: list[Names] = [()]
+    try:
+        while ways:
+            folder = ways.pop()
+            digest.folder(folder)
+            with os.scandir(root.joinpath(*folder)) as listing:
+                for entry in listing:
+                    status = entry.stat(follow_symlinks=False)
+                    is_folder = stat.S_ISDIR(status.st_mode)
+                    if ignores and ignores((*folder, entry.name), Kind.FOLDER if is_folder else Kind.FILE):
+                        continue
+                    if entry.name.startswith(PART[0]) and entry.name.endswith(PART[1]):
+                        return None
+                    digest.entry(entry.name, status)
+                    if is_folder:
+                        ways.append((*folder, entry.name))
+    except OSError:
+        return None
+    return digest.text
+
+
+class Digest:
+    """A hash over names and marks, in the order of the walk."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+
+    def folder(self, path: Names) -> None:
+        """What follows is in the folder `path`."""
+        self._hash.update(os.fsencode("/".join(path)) + b"\0/")
+
+    def entry(self, name: str, status: os.stat_result) -> None:
+        """Something that isn't ignored. A folder's own size and times change with what is in it, and don't count."""
+        marks: tuple[int, ...] = (status.st_mode, status.st_ino, status.st_dev)
+        if not stat.S_ISDIR(status.st_mode):
+            marks += (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        self._hash.update(b"%s\0%s" % (os.fsencode(name), repr(marks).encode()))
+
+    @property
+    def text(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _with_marks(
+    scan: Scan, folder: Names, entries: list[os.DirEntry[str]]
+) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
     for entry in entries:
-        name = entry.name
-        path = (*folder, name)
-        if name.startswith(PART[0]) and name.endswith(PART[1]):
+        if entry.name.startswith(PART[0]) and entry.name.endswith(PART[1]):
             scan.parts.append(Path(entry.path))
             continue
         try:
-            status = entry.stat(follow_symlinks=False)
+            yield entry, entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue
         except OSError as error:
             # It is there, and its kind is unknown: it stands for a whole tree that wasn't seen.
+            path = (*folder, entry.name)
             scan.unlisted.add(path)
             scan.passed_over.append(_unseen(path, Path(entry.path), error))
-            continue
-        kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
-        if ignores(path, kind):
-            scan.ignored += 1
-            scan.holding.add(folder)
-            continue
-        passed = _reason_to_pass(path, status.st_mode)
-        if passed:
-            scan.passed_over.append(passed)
-            scan.holding.add(folder)
-            continue
-        yield found(path, kind, status)
 
 
 def found(path: Names, kind: Kind, status: os.stat_result) -> Found:
