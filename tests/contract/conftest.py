@@ -16,6 +16,8 @@ from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.sql.migrate import upgrade
 from shared.adapters.system import SystemClock
 from shared.ports.block_store import BlockStore, Container
+from tests.contract.service_bus import buses as buses
+from tests.contract.service_bus import service_bus_connections as service_bus_connections
 from tests.support.databases import copy_of, watched_engine
 
 MSSQL_URL = os.environ.get("TEST_MSSQL_URL")

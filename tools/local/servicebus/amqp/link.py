@@ -16,6 +16,7 @@ from tools.local.servicebus.amqp.performatives import (
     Disposition,
     Flow,
     Performative,
+    Rejected,
     Source,
     Target,
     Transfer,
@@ -126,6 +127,7 @@ class IncomingLink(Link):
         self._largest = 0
         self._parts = bytearray()
         self._first: Transfer | None = None
+        self._size = 0
 
     def accept(
         self, handler: IncomingHandler, *, largest: int, properties: dict[object, object] | None = None
@@ -157,24 +159,24 @@ class IncomingLink(Link):
                 raise Malformed("the first frame of a message needs a delivery id")
             self._first = transfer
         first = self._first
-        self._parts += payload
-        if len(self._parts) > self._largest:
+        self._size += len(payload)
+        if self._size <= self._largest:
+            self._parts += payload
+        else:
+            # The rest of it still comes: it is let through unread, and the refusal follows its last frame.
             self._parts.clear()
-            self.detach(
-                "amqp:link:message-size-exceeded",
-                f"the message is larger than {self._largest} bytes, the limit of this entity",
-            )
-            self.lost()
-            return -before
         if transfer.more and not transfer.aborted:
-            return len(payload)
-        octets, self._first = bytes(self._parts), None
-        self._parts = bytearray()
+            return len(self._parts) - before
+        octets, size, self._first = bytes(self._parts), self._size, None
+        self._parts, self._size = bytearray(), 0
         self.delivery_count = (self.delivery_count + 1) & 0xFFFFFFFF
         self.credit -= 1
         if not transfer.aborted and first.delivery_id is not None:
             settled = bool(transfer.settled or first.settled)
-            self.handler.received(first.delivery_id, octets, first.message_format or 0, settled=settled)
+            if size > self._largest:
+                self._refuse_size(first.delivery_id, size)
+            else:
+                self.handler.received(first.delivery_id, octets, first.message_format or 0, settled=settled)
         if self.credit < CREDIT // 2 and self.is_attached:
             self._replenish()
         return -before
@@ -191,6 +193,10 @@ class IncomingLink(Link):
         handler, self.handler = self.handler, None
         if handler is not None:
             handler.closed()
+
+    def _refuse_size(self, delivery_id: int, size: int) -> None:
+        text = f"the message of {size} bytes exceeds the limit of {self._largest} bytes on this link"
+        self.settle(delivery_id, Rejected(refusal("amqp:link:message-size-exceeded", text)))
 
     def _replenish(self) -> None:
         self.credit = CREDIT
