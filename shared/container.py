@@ -35,6 +35,7 @@ from shared.usecases.reconcile_blobs import ReconcileBlobs
 from shared.usecases.sign_in import Lifetimes, Register, SignIn
 from shared.usecases.sweep_staging import SweepStaging
 from shared.usecases.tree import TreeWriter
+from shared.usecases.undo_changes import UndoChanges
 from shared.usecases.upload_file import UploadFile
 from shared.usecases.use_trash import UseTrash
 from shared.usecases.use_versions import UseVersions
@@ -67,6 +68,7 @@ class Application:
     download_grants: DownloadGrants
     reconcile_blobs: ReconcileBlobs
     change_folders: ChangeFolders
+    undo_changes: UndoChanges
     use_trash: UseTrash
     use_versions: UseVersions
     follow_changes: FollowChanges
@@ -144,6 +146,7 @@ def build(settings: Settings) -> Application:
         download_grants=DownloadGrants(seals, clock, settings.read_grant),
         reconcile_blobs=ReconcileBlobs(metadata, store, clock),
         change_folders=ChangeFolders(tree, ids),
+        undo_changes=UndoChanges(tree, ids),
         use_trash=UseTrash(metadata, tree),
         use_versions=UseVersions(metadata, commit_file),
         follow_changes=FollowChanges(metadata, seals),

@@ -36,6 +36,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node, whatever became of it: `deleted` by itself, or `purged`, by itself or with a folder above it."""
+
+    node: Node
+    deleted: bool
+    purged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NewNode:
     """An entry to be made; a file comes with the id of its first version, which follows in the same transaction."""
 
@@ -117,6 +126,14 @@ class Files(Protocol):
         self, namespace: NamespaceId, versions: Sequence[VersionId]
     ) -> Mapping[VersionId, tuple[NodeId, Version]]:
         """Those of the versions whose content was not purged, with the nodes that they are of, living or deleted."""
+        ...
+
+    def bases(self, namespace: NamespaceId, versions: Sequence[VersionId]) -> Mapping[VersionId, VersionId]:
+        """What each of the versions was based on, purged ones too; NO_VERSION for first ones."""
+        ...
+
+    def states(self, namespace: NamespaceId, nodes: Sequence[NodeId]) -> Mapping[NodeId, NodeState]:
+        """Those of the nodes that are or were in the namespace."""
         ...
 
     def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:

@@ -1,6 +1,6 @@
 """The journal: every change of a namespace, in order, without gaps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,14 @@ class ChangeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node was before it was moved or restored."""
+
+    parent: NodeId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A journal entry; (namespace, seq, position) is its place."""
 
@@ -34,6 +42,7 @@ class Change:
     node: NodeId
     version: VersionId | None
     device: DeviceId
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +65,16 @@ class Journal(Protocol):
 
     def after(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[Recorded]:
         """The journal behind `seq`: about `limit` entries, always whole seqs, at least one if there is one."""
+        ...
+
+    def changed_by(
+        self, namespace: NamespaceId, device: DeviceId, *, since: datetime, until: datetime
+    ) -> Sequence[tuple[int, NodeId]]:
+        """What a device changed from `since` to `until`, both included: (seq, node), in order."""
+        ...
+
+    def history(
+        self, namespace: NamespaceId, nodes: Set[NodeId], *, since_seq: int
+    ) -> Sequence[tuple[int, datetime, Change]]:
+        """All changes of these nodes from `since_seq` on, whoever made them, in order, with seq and time."""
         ...

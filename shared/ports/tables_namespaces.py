@@ -48,8 +48,10 @@ class Namespaces(Protocol):
         """Let no other writer of this namespace go on before this transaction ends."""
         ...
 
-    def advance(self, namespace: NamespaceId, *, delta: int) -> int:
-        """Take the next seq and change the bytes used by `delta`; locks the namespace.
+    def advance(self, namespace: NamespaceId, *, delta: int, by: int = 1) -> int:
+        """Take the next seq, or the next few, and change the bytes used by `delta`; locks the namespace.
+
+        Returns the last seq that was taken.
 
         Raises QuotaExceeded when that would pass the quota (never for a delta of 0 or less).
         """

@@ -13,15 +13,15 @@ from shared.ports.tables_files import NewNode, NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
 from shared.usecases.authority import Member, file_writer, writer
 from shared.usecases.tree import (
+    MOVED,
     TreeWriter,
     living_folder,
     living_node,
+    origin_of,
     path_of,
     refuse_taken,
     refuse_too_deep,
 )
-
-_MOVED = {NodeKind.FILE: ChangeKind.FILE_MOVED, NodeKind.FOLDER: ChangeKind.FOLDER_MOVED}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ChangeFolders:
                 raise FolderCycle("a folder can't be moved into itself or below itself")
             refuse_taken(tx, ns, parent.id, path[-1], node.id)
             tx.files.move_node(ns, node.id, parent.id, path[-1])
-            seq = self.tree.record(tx, member, _MOVED[node.kind], node.id)
+            seq = self.tree.record(tx, member, MOVED[node.kind], node.id, origin=origin_of(node))
             shown = path_of(tx, ns, node.id)
             refuse_too_deep(tx, ns, node.id, shown)
             return {"id": node.id, "path": shown, "seq": seq}

@@ -16,10 +16,16 @@ from shared.domain.names import MAX_DEPTH, Name
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.system import Clock
 from shared.ports.tables_files import Node, NodeKind
-from shared.ports.tables_journal import Change, ChangeKind
+from shared.ports.tables_journal import Change, ChangeKind, Origin
 from shared.ports.tables_namespaces import Repeatable
 from shared.usecases.authority import Member
 from shared.usecases.repeating import describe_request
+
+DELETED = {NodeKind.FILE: ChangeKind.FILE_DELETED, NodeKind.FOLDER: ChangeKind.FOLDER_DELETED}
+MOVED = {NodeKind.FILE: ChangeKind.FILE_MOVED, NodeKind.FOLDER: ChangeKind.FOLDER_MOVED}
+PURGED = {NodeKind.FILE: ChangeKind.FILE_PURGED, NodeKind.FOLDER: ChangeKind.FOLDER_PURGED}
+RESTORED = {NodeKind.FILE: ChangeKind.FILE_RESTORED, NodeKind.FOLDER: ChangeKind.FOLDER_RESTORED}
+"""What the journal calls it when a file or a folder meets this."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,18 @@ class TreeWriter:
         return await self.metadata.write(once)
 
     def record(
-        self, tx: Transaction, member: Member, kind: ChangeKind, node: NodeId, *, delta: int = 0
+        self,
+        tx: Transaction,
+        member: Member,
+        kind: ChangeKind,
+        node: NodeId,
+        *,
+        delta: int = 0,
+        origin: Origin | None = None,
     ) -> int:
         """Append the change to the journal; returns its seq. `delta` is added to the bytes used."""
         seq = tx.namespaces.advance(member.namespace, delta=delta)
-        change = Change(kind, node, None, member.device_id)
+        change = Change(kind, node, None, member.device_id, origin)
         tx.journal.record(member.namespace, seq, [change], now=self.clock.now())
         return seq
 
@@ -115,3 +128,8 @@ def living_node(tx: Transaction, namespace: NamespaceId, node_id: NodeId, kind: 
     if not tx.files.is_living(namespace, node.parent):
         raise NotFound("there is no such entry")
     return node
+
+
+def origin_of(node: Node) -> Origin | None:
+    """Where a node is, before it gets another place; None for a root, which has none."""
+    return Origin(node.parent, node.name) if node.parent is not None else None

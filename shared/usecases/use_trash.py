@@ -9,14 +9,18 @@ from shared.domain.errors import Forbidden, NotFound, Unacceptable
 from shared.domain.ids import NamespaceId, NodeId
 from shared.domain.names import Name, parse_name
 from shared.ports.metadata import Metadata, Transaction
-from shared.ports.tables_files import NodeKind
-from shared.ports.tables_journal import ChangeKind
 from shared.ports.tables_trash import Trashed
 from shared.usecases.authority import Member, file_writer, reader
-from shared.usecases.tree import TreeWriter, living_folder, path_of, refuse_taken, refuse_too_deep
-
-_RESTORED = {NodeKind.FILE: ChangeKind.FILE_RESTORED, NodeKind.FOLDER: ChangeKind.FOLDER_RESTORED}
-_PURGED = {NodeKind.FILE: ChangeKind.FILE_PURGED, NodeKind.FOLDER: ChangeKind.FOLDER_PURGED}
+from shared.usecases.tree import (
+    PURGED,
+    RESTORED,
+    TreeWriter,
+    living_folder,
+    origin_of,
+    path_of,
+    refuse_taken,
+    refuse_too_deep,
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class UseTrash:
                 raise NotFound("the folder that it was in is gone; give a path to restore it to")
             refuse_taken(tx, ns, parent, name, None)
             tx.trash.restore(ns, node_id, parent, name)
-            seq = self.tree.record(tx, member, _RESTORED[trashed.node.kind], node_id)
+            origin = origin_of(trashed.node)
+            seq = self.tree.record(tx, member, RESTORED[trashed.node.kind], node_id, origin=origin)
             back = path_of(tx, ns, node_id)
             refuse_too_deep(tx, ns, node_id, back)
             return {"id": node_id, "path": back, "seq": seq}
@@ -82,7 +87,7 @@ class UseTrash:
                 raise Forbidden("only an owner may empty the trash")
             trashed = _in_trash(tx, member.namespace, node_id)
             purged = tx.trash.purge(member.namespace, node_id, now=self.tree.clock.now())
-            seq = self.tree.record(tx, member, _PURGED[trashed.node.kind], node_id, delta=-purged.size)
+            seq = self.tree.record(tx, member, PURGED[trashed.node.kind], node_id, delta=-purged.size)
             return {"files": purged.files, "bytes": purged.size, "seq": seq}
 
         return await self.tree.run(

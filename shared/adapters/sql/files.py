@@ -19,14 +19,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from shared.adapters.sql.nodes import LIVING_NODE, VERSION_COLUMNS, node_of, version_of
+from shared.adapters.sql.nodes import ANY_NODE, LIVING_NODE, VERSION_COLUMNS, node_of, version_of
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import assemblies, blobs, nodes, version_blocks, versions
 from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, NamespaceId, NodeId, VersionId
 from shared.domain.names import Name
 from shared.domain.versions import Version
-from shared.ports.tables_files import Assembly, NewNode, NewVersion, Node, NodeKind, Place
+from shared.ports.tables_files import (
+    Assembly,
+    NewNode,
+    NewVersion,
+    Node,
+    NodeKind,
+    NodeState,
+    Place,
+)
 
 # Asked for many times a second, so they are built once.
 _IN_NAMESPACE = LIVING_NODE.where(nodes.c.ns_id == bindparam("b_ns"))
@@ -211,6 +219,30 @@ class SqlFiles:
                 )
             )
             found.update({row.version_id: (row.node_id, version_of(row)) for row in rows})
+        return found
+
+    def bases(self, namespace: NamespaceId, wanted: Sequence[VersionId]) -> Mapping[VersionId, VersionId]:
+        found: dict[VersionId, VersionId] = {}
+        for some in slices(wanted):
+            rows = self._connection.execute(
+                select(versions.c.version_id, versions.c.base_version).where(
+                    versions.c.ns_id == namespace, versions.c.version_id.in_(some)
+                )
+            )
+            found.update({row.version_id: row.base_version for row in rows})
+        return found
+
+    def states(self, namespace: NamespaceId, wanted: Sequence[NodeId]) -> Mapping[NodeId, NodeState]:
+        found: dict[NodeId, NodeState] = {}
+        for some in slices(wanted):
+            rows = self._connection.execute(
+                ANY_NODE.add_columns(nodes.c.deleted_seq, nodes.c.purged_at).where(
+                    nodes.c.ns_id == namespace, nodes.c.node_id.in_(some)
+                )
+            )
+            for row in rows:
+                deleted, purged = row.deleted_seq is not None, row.purged_at is not None
+                found[row.node_id] = NodeState(node_of(row), deleted, purged)
         return found
 
     def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:

@@ -1,6 +1,6 @@
 """The journal in SQL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Row, and_, bindparam, insert, select
 
 from shared.adapters.sql.nodes import VERSION_COLUMNS, node_of
 from shared.adapters.sql.schema import changes, nodes, versions
-from shared.domain.ids import NamespaceId
-from shared.ports.tables_journal import Change, ChangeKind, Recorded
+from shared.domain.ids import DeviceId, NamespaceId, NodeId
+from shared.ports.tables_journal import Change, ChangeKind, Origin, Recorded
 
 _ENTRIES = (
     select(
@@ -41,6 +41,20 @@ _ENTRIES = (
 )
 _BEHIND = _ENTRIES.where(changes.c.seq > bindparam("b_seq"))
 _OF_SEQ = _ENTRIES.where(changes.c.seq == bindparam("b_seq"))
+_SINCE = (
+    select(
+        changes.c.seq,
+        changes.c.created_at,
+        changes.c.kind,
+        changes.c.node_id,
+        changes.c.version_id,
+        changes.c.device_id,
+        changes.c.from_parent,
+        changes.c.from_name,
+    )
+    .where(changes.c.ns_id == bindparam("b_ns"), changes.c.seq >= bindparam("b_seq"))
+    .order_by(changes.c.seq, changes.c.position)
+)
 
 
 class SqlJournal:
@@ -60,6 +74,8 @@ class SqlJournal:
                 "version_id": change.version,
                 "device_id": change.device,
                 "created_at": now,
+                "from_parent": change.origin.parent if change.origin else None,
+                "from_name": change.origin.name if change.origin else None,
             }
             for position, change in enumerate(entries)
         ]
@@ -76,6 +92,34 @@ class SqlJournal:
         if not whole:
             whole = list(self._connection.execute(_OF_SEQ, {"b_ns": namespace, "b_seq": last}))
         return [_recorded(row) for row in whole]
+
+    def changed_by(
+        self, namespace: NamespaceId, device: DeviceId, *, since: datetime, until: datetime
+    ) -> Sequence[tuple[int, NodeId]]:
+        theirs = (
+            select(changes.c.seq, changes.c.node_id)
+            .where(
+                changes.c.ns_id == namespace,
+                changes.c.device_id == device,
+                changes.c.created_at >= since,
+                changes.c.created_at <= until,
+            )
+            .order_by(changes.c.seq, changes.c.position)
+        )
+        return [(row.seq, row.node_id) for row in self._connection.execute(theirs)]
+
+    def history(
+        self, namespace: NamespaceId, some: Set[NodeId], *, since_seq: int
+    ) -> Sequence[tuple[int, datetime, Change]]:
+        told: list[tuple[int, datetime, Change]] = []
+        wanted = {"b_ns": namespace, "b_seq": since_seq}
+        for row in self._connection.execute(_SINCE, wanted):
+            # Thousands of nodes are no condition that a database takes, and the journal's order is at hand.
+            if row.node_id in some:
+                origin = Origin(row.from_parent, row.from_name) if row.from_parent else None
+                change = Change(ChangeKind(row.kind), row.node_id, row.version_id, row.device_id, origin)
+                told.append((row.seq, row.created_at, change))
+        return told
 
 
 def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:

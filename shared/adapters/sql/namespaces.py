@@ -83,12 +83,12 @@ class SqlNamespaces:
         if self._connection.execute(_LOCK, {"b_ns": namespace}).rowcount != 1:
             raise NotFound("there is no such namespace")
 
-    def advance(self, namespace: NamespaceId, *, delta: int) -> int:
+    def advance(self, namespace: NamespaceId, *, delta: int, by: int = 1) -> int:
         change = update(namespaces).where(namespaces.c.ns_id == namespace)
         if delta > 0:
             change = change.where(namespaces.c.used + delta <= namespaces.c.quota)
         changed = self._connection.execute(
-            change.values(seq=namespaces.c.seq + 1, used=namespaces.c.used + delta)
+            change.values(seq=namespaces.c.seq + by, used=namespaces.c.used + delta)
         )
         if changed.rowcount != 1:
             usage = self.usage(namespace)

@@ -277,6 +277,10 @@ changes = Table(
     Column("version_id", ID),
     Column("device_id", ID, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    # Of what was moved or restored: where it was before.
+    Column("from_parent", ID),
+    Column("from_name", Unicode(255)),
+    Index(None, "ns_id", "device_id", "created_at"),
 )
 
 replies = Table(
