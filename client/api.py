@@ -262,6 +262,11 @@ class Api:
         call = Call("POST", "files/manifests", headers=JSON, body=encode({"files": files}))
         return read_manifests(self._session.send(call).body, len(files))
 
+    def content(self, file_id: str, version_id: str) -> bytes:
+        """The bytes of a small file's version, which the caller has to verify; raises NotThere."""
+        call = Call("GET", f"files/download/{file_id}", params={"version": version_id})
+        return self._session.send(call).body
+
     def delete(self, file_id: str) -> None:
         """Delete a file; raises NotThere."""
         try:

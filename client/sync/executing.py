@@ -6,7 +6,7 @@ look will know; one that can't be done for a reason that stays (a name, a right)
 leaves that alone, so that the rest goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -52,7 +52,10 @@ class RoundOver(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """All that actions are carried out with. The crew's room counts downloads."""
+    """All that actions are carried out with. The crew's room counts downloads.
+
+    `appeared` looks at the folder again, and tells (device, inode) of what is at other paths than when it was planned.
+    """
 
     api: Api
     crew: Crew
@@ -62,6 +65,7 @@ class Hands:
     ledger: Ledger
     uploader: Callable[[Done], Uploader]
     downloader: Downloader
+    appeared: Callable[[], Set[tuple[int, int]]]
 
 
 class Executor:
@@ -69,6 +73,7 @@ class Executor:
 
     def __init__(self, hands: Hands, trees: Trees, tally: Tally, stuck: Stuck) -> None:
         self._hands = hands
+        self._trees = trees
         self._tally = tally
         self._outcomes = Outcomes(hands.ledger, trees, tally, stuck)
         self._folders = NewFolders()
@@ -84,6 +89,7 @@ class Executor:
             tally=tally,
         )
         self._looked = False
+        self._appeared: Set[tuple[int, int]] = frozenset()
 
     def run(self, plan: Plan) -> None:
         """Carry out what can be; raises the failure that ended the run (no server, no login, Stopped).
@@ -120,10 +126,14 @@ class Executor:
                         raise RoundOver
 
     def _look_again(self) -> None:
-        """Hear what has changed on the server, directly before something is deleted there."""
+        """See what has changed on both sides, directly before something is deleted on the server.
+
+        A folder that was moved while the scan went by may be in neither of its places, and looks deleted.
+        """
         if not self._looked:
             self._looked = True
             self._hands.follower.catch_up()
+            self._appeared = self._hands.appeared()
 
     def _side_by_side(self, actions: Sequence[Action]) -> bool:
         """Carry out actions that don't depend on each other; whether all were done."""
@@ -197,6 +207,8 @@ class Executor:
         self._tally.conflict(shown_path(action.path), shown_path(action.copy), action.rule.why)
 
     def _delete_remote(self, action: DeleteRemote) -> None:
+        if any(self._is_here(node) for node in (action.node_id, *(node for node, _ in action.covers))):
+            raise Outdated(f"{shown_path(action.path)} was being moved here while it was looked for")
         there = self._hands.follower.subtree(action.node_id)
         if there is None:
             return  # it is gone already
@@ -209,6 +221,11 @@ class Executor:
                 self._hands.api.delete(action.node_id)
         except NotThere:
             return  # somebody was faster
+
+    def _is_here(self, node: NodeId) -> bool:
+        row = self._trees.base.get(node)
+        marks = row.fingerprint if row else None
+        return marks is not None and (marks.device, marks.inode) in self._appeared
 
     def _settled(self, action: MoveLocal | MoveRemote, name: str) -> list[BaseChange]:
         if action.node_id is None or not action.settles:

@@ -22,7 +22,7 @@ from client.sync.manifests import Manifests
 from client.sync.outcomes import Stuck
 from client.sync.planning import plan
 from client.sync.remote import RemoteFollower, load_remote
-from client.sync.scanning import Scan
+from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
 from client.sync.trees import Here, LocalTree, Names, Plan
 from client.sync.uploading import Done, Uploader
@@ -54,12 +54,14 @@ class OneRound:
         self._contents = Contents(database, root)
         self._manifests = Manifests(database)
         self._stuck = Stuck()
+        self._ignoring = Ignoring()
         self._unread: dict[Names, LocalProblem] = {}
         self._trees = Trees({}, LocalTree({}), load_remote(database))
 
     def plan(self, scan: Scan, ignoring: Ignoring) -> Plan:
         """What to do about what was seen; reads the files that may have changed."""
         self._unread = {}
+        self._ignoring = ignoring
         entries = self._contents.entries(
             scan.entries, self._crew, on_trouble=lambda path, error: self._unread.update({path: error})
         )
@@ -98,6 +100,7 @@ class OneRound:
                 self._manifests,
                 on_bytes=self._tally.on_bytes,
             ),
+            self._appeared,
         )
         Executor(hands, self._trees, self._tally, self._stuck).run(made)
 
@@ -112,6 +115,16 @@ class OneRound:
             self._tally.failed(shown_path(path), error)
         self._manifests.let_go()
         Decisions(self._database).trim()
+
+    def _appeared(self) -> set[tuple[int, int]]:
+        """What is at another path than when the plan was made, by (device, inode)."""
+        entries = self._trees.local.entries
+        now = scan_folder(self._folder.root, asking(self._ignoring)).entries
+        return {
+            (found.fingerprint.device, found.fingerprint.inode)
+            for path, found in now.items()
+            if path not in entries or entries[path].fingerprint.inode != found.fingerprint.inode
+        }
 
     def _uploader(self, done: Done) -> Uploader:
         return Uploader(

@@ -25,9 +25,9 @@ from client.sync.database import Database
 from client.sync.decisions import shown_path
 from client.sync.ignoring import IGNORE_FILE, Ignoring
 from client.sync.remote import RemoteFollower
-from client.sync.scanning import PART, Ignores, PassedOver, Scan, digest_of, scan_folder
+from client.sync.scanning import PART, PassedOver, Scan, asking, digest_of, scan_folder
 from client.sync.tally import Tally
-from client.sync.trees import Kind, Names, Plan, Report
+from client.sync.trees import Plan, Report
 
 MOST_ROUNDS = 12
 """Rounds of one run. Each settles something, so more are needed only while somebody works at the same time."""
@@ -130,7 +130,7 @@ class Sync:
             return False
         crew.submit(follower.follow, urgent=True)
         patterns = (self._root / IGNORE_FILE).exists()
-        digest = digest_of(self._root, _asking(ignoring) if patterns else None)
+        digest = digest_of(self._root, asking(ignoring) if patterns else None)
         crew.drain()
         state = msgspec.json.decode(kept, type=_Settled)
         # What the server told has let go of the state that was kept.
@@ -160,7 +160,7 @@ class Sync:
         """Scan the folder, and follow the journal meanwhile."""
 
         crew.submit(follower.follow, urgent=True)
-        scan = scan_folder(self._root, _asking(ignoring))
+        scan = scan_folder(self._root, asking(ignoring))
         crew.drain()
         outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)
         return scan
@@ -172,13 +172,6 @@ class _Settled(msgspec.Struct, frozen=True):
     digest: str
     entries: int
     passed_over: list[tuple[list[str], str, str | None]]
-
-
-def _asking(ignoring: Ignoring) -> Ignores:
-    def ignores(path: Names, kind: Kind) -> bool:
-        return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
-
-    return ignores
 
 
 def read_ignores(root: Path) -> Ignoring:

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import time_ns
 
 from client.errors import CommandFailed, LocalProblem, Refused
+from client.sync.ignoring import Ignoring
 from client.sync.trees import Fingerprint, Kind, Names
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
@@ -77,6 +78,15 @@ class Scan:
 
 Ignores = Callable[[Names, Kind], bool]
 """Whether something is to be left out. What is below an ignored folder is not asked about."""
+
+
+def asking(ignoring: Ignoring) -> Ignores:
+    """What a `.strataignore` says, as a scan asks it."""
+
+    def ignores(path: Names, kind: Kind) -> bool:
+        return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
+
+    return ignores
 
 
 def scan_folder(root: Path, ignores: Ignores) -> Scan:

@@ -12,7 +12,7 @@ from client.sync.decisions import names_of
 from client.sync.folder import SyncFolder, only_one
 from client.sync.matching import composed
 from client.sync.rounds import read_ignores
-from client.sync.scanning import scan_folder
+from client.sync.scanning import asking, scan_folder
 from client.sync.trees import Fingerprint, Kind, Names
 
 
@@ -41,7 +41,7 @@ class Standing:
 def standing_of(folder: SyncFolder, database: Database, home: Path) -> Standing:
     """Look at the folder and compare it with what it was; raises LocalProblem."""
     ignoring = read_ignores(folder.path)
-    scan = scan_folder(folder.path, lambda path, kind: ignoring.covers(path, is_folder=kind is Kind.FOLDER))
+    scan = scan_folder(folder.path, asking(ignoring))
     rows = BaseRows(database).load()
     before: dict[Names, Fingerprint | None] = {
         names_of(rows, node): entry.fingerprint for node, entry in rows.items()
