@@ -221,6 +221,7 @@ def _is_in_step(item: Item) -> bool:
         and remote.node_id == base.node_id
         and local.content == base.content == remote.content
         and not item.frozen
+        and not item.recalled
     )
 
 

@@ -5,7 +5,7 @@ A place is (the item of the folder, the name), never a path: so moving a folder 
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from client.sync.ignoring import PART_PREFIX, Ignoring
 from client.sync.matching import Matching, composed
@@ -29,7 +29,8 @@ class Item:
     """A file or folder. First what is on each side; then, from `stays` on, what is to become of it.
 
     `frozen` items stay where they are on both sides, `unseen` ones because nobody knows what they are here.
-    What is `in_step` needs nothing. `kept_whole` folders survive a deletion with all that was deleted along with them.
+    What is `in_step` needs nothing; what is `recalled` has a `base` that an upload left and that isn't written yet.
+    `kept_whole` folders survive a deletion with all that was deleted along with them.
     `yields` marks the losing side of a conflict: something new, though its `base` row has to go before it is renamed.
     `into` is the item that this one turned out to be, and `other_row` the base row that such a one left behind.
     """
@@ -42,6 +43,7 @@ class Item:
     local_parent: "Item | None" = None
     remote_parent: "Item | None" = None
     in_step: bool = False
+    recalled: bool = False
     unseen: bool = False
     hides_remote: bool = False
     stays: bool = True
@@ -189,6 +191,10 @@ def _attach_remote(
                 folder.hides_remote = True
             else:
                 item.remote, item.remote_parent = entry, folder
+                sent = here.under_way.get(entry.node_id) if here.under_way else None
+                if item.base and sent and sent == entry.content != item.base.content:
+                    item.base = replace(item.base, content=entry.content, version_id=entry.version_id)
+                    item.recalled = True
                 if covered:
                     item.frozen = True
             if is_folder:
@@ -235,6 +241,8 @@ def _attach_local(
         }
     for entry in sorted(appeared, key=lambda entry: (len(entry.path), entry.path)):
         twin = twins.get((paths[entry.path[:-1]], composed(entry.path[-1])))
+        if twin and twin.remote and here.under_way:
+            _recall_upload(twin, twin.remote, entry, here)
         meeting = _meeting_of(entry, twin.remote) if twin and twin.remote and not twin.local else None
         if (
             twin
@@ -253,6 +261,22 @@ def _attach_local(
     for path, item in paths.items():
         if path:
             item.local_parent = paths[path[:-1]]
+
+
+def _recall_upload(item: Item, remote: RemoteEntry, entry: LocalEntry, here: Here) -> None:
+    """Give the item the base row that a kill kept from being written, if its version came from this local file."""
+    if entry.kind is not remote.kind or remote.content is None:
+        return
+    path: list[str] = []
+    step: Item | None = item
+    while step is not None and step.remote is not None:
+        path.append(step.remote.name)
+        step = step.remote_parent
+    if here.under_way.get(tuple(reversed(path))) == remote.content:
+        item.base_parent, item.recalled = item.remote_parent, True
+        item.base = BaseEntry(
+            remote.node_id, remote.parent_id, remote.name, Kind.FILE, remote.content, remote.version_id
+        )
 
 
 def _meeting_of(entry: LocalEntry, other: RemoteEntry) -> Meeting | None:

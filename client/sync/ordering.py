@@ -5,6 +5,7 @@ itself then. Before something gets a name, what has the name is placed first. Wh
 names swapped), one of them makes way under a name that says so.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ class Rearrangement:
         self._now: dict[Item, Place] = {}
         self._pending: dict[Item, None] = {}
         self._active: set[Item] = set()
-        self._slots: dict[tuple[Item | None, str], Item] = {}
+        self._slots: defaultdict[tuple[Item | None, str], dict[Item, None]] = defaultdict(dict)
         self._folders: dict[Item, Names] = {}
 
     def arrange(self, wanted: list[Item]) -> None:
@@ -67,7 +68,7 @@ class Rearrangement:
         for item in self._items:
             place = self._where(item)
             if place is not None and place.folder in folders:
-                self._slots[place.folder, name_key(place.name)] = item
+                self._slots[place.folder, name_key(place.name)][item] = None
         for item in wanted:
             self._place(item, 0)
 
@@ -101,10 +102,10 @@ class Rearrangement:
         if item not in self._pending:
             return
         self._active.add(item)
-        key = name_key(item.name)
-        other = self._slots.get((item.parent, key))
-        if other is not None and other is not item:
-            self._clear(other, depth)
+        # A file system may hold two names there that the server can't.
+        for other in list(self._slots[item.parent, name_key(item.name)]):
+            if other is not item:
+                self._clear(other, depth)
         self._move(item, Place(item.parent, item.name), makes_way=False)
         del self._pending[item]
         self._active.discard(item)
@@ -114,16 +115,16 @@ class Rearrangement:
         if depth < _DEEPEST:
             self._place(other, depth + 1)
         if before is not None and self._at(other) == before and not other.frozen:
-            taken = {key for folder, key in self._slots if folder is before.folder}
+            taken = {key for (folder, key), held in self._slots.items() if held and folder is before.folder}
             name = making_way(before.name, other.kind, device=self._device, taken=taken)
             self._move(other, Place(before.folder, name), makes_way=True)
 
     def _move(self, item: Item, to: Place, *, makes_way: bool) -> None:
         at = self._at(item)
         source = self.path(item) if at is not None else None
-        if at is not None and self._slots.get((at.folder, name_key(at.name))) is item:
-            del self._slots[at.folder, name_key(at.name)]
-        self._slots[to.folder, name_key(to.name)] = item
+        if at is not None:
+            self._slots[at.folder, name_key(at.name)].pop(item, None)
+        self._slots[to.folder, name_key(to.name)][item] = None
         self._now[item] = to
         if item.kind is Kind.FOLDER:
             self._folders.clear()

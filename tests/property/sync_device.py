@@ -77,6 +77,7 @@ class ModelDevice:
     reliable_inodes: bool = True
     under_way: list[Action] = field(default_factory=list)
     made: dict[Names, NodeId] = field(default_factory=dict)
+    sent: dict[NodeId | Names, Content] = field(default_factory=dict)
     clock: int = 0
 
     # What its user does.
@@ -122,7 +123,7 @@ class ModelDevice:
         return LocalTree(entries)
 
     def plan(self) -> Plan:
-        here = Here(self.name, "2026-11-22")
+        here = Here(self.name, "2026-11-22", under_way=self.sent)
         return plan(
             self.base, self.scan(), self.server.tree(), device=here, ignoring=self.ignoring, rules=self.rules
         )
@@ -149,9 +150,17 @@ class ModelDevice:
 
     def go_on(self, step: Callable[[], None] = lambda: None) -> None:
         """Carry out what is under way."""
+        noted = False
         while self.under_way:
             action = self.under_way.pop(0)
             step()
+            if not noted and not isinstance(action, (Record, Forget)):
+                noted = True
+                self.sent = {
+                    one.node_id or one.remote_path: one.content
+                    for one in (action, *self.under_way)
+                    if isinstance(one, Upload)
+                }
             try:
                 self._carry_out(action, step)
             except (Stale, Refused):
