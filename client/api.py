@@ -1,7 +1,7 @@
 """The calls that the command makes, each with its shape; who makes them is the session's business."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -28,6 +28,7 @@ from client.wire import (
     RemoteVersion,
     TrashedEntry,
     TrashPage,
+    Undone,
     Versions,
     decode,
 )
@@ -86,6 +87,11 @@ class Api:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def device_id(self) -> str:
+        """Which device's login this is."""
+        return self._session.credentials.device_id
 
     def logout(self) -> None:
         self._session.send(Call("POST", "logout"))
@@ -230,7 +236,17 @@ class Api:
         reply = self._session.send(Call("GET", "changes", params=params))
         return decode(reply.body, Changes, what="following the changes")
 
-    def _change(self, method: str, route: str, document: dict[str, str | None] | None) -> bytes:
+    def undo(self, device: str, since: datetime, until: datetime, *, dry_run: bool) -> Undone:
+        """Take back what a device did, or tell what that would be; raises Refused for too much at once."""
+        document = {
+            "device": device,
+            "from": since.isoformat(),
+            "to": until.isoformat(),
+            "dry_run": dry_run,
+        }
+        return decode(self._change("POST", "undo", document), Undone, what="undoing")
+
+    def _change(self, method: str, route: str, document: Mapping[str, object] | None) -> bytes:
         """Send a change that is made once, however often it has to be sent."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         if document is not None:

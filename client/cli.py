@@ -29,7 +29,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "client.history_commands": ("mv", "mkdir"),
     },
     "Sync": {"client.sync_commands": ("sync", "status", "why", "verify")},
-    "History": {"client.history_commands": ("history", "restore", "trash")},
+    "History": {
+        "client.history_commands": ("history", "restore", "trash"),
+        "client.undo_command": ("undo",),
+    },
     "Account": {"client.account_commands": ("register", "login", "logout")},
 }
 """The commands by the panel of --help that shows them and the module that has them.

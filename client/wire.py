@@ -107,6 +107,31 @@ class Purged(Answer, frozen=True):
     bytes: int
 
 
+class UndoneEntry(Answer, frozen=True):
+    """What was put back: `was` its path before the undo, `path` the one since; null for the trash."""
+
+    id: str
+    kind: str
+    did: Sequence[str]
+    was: str | None = None
+    path: str | None = None
+
+
+class KeptEntry(Answer, frozen=True):
+    id: str
+    reason: str
+    path: str | None = None
+
+
+class Undone(Answer, frozen=True):
+    """What an undo did, or would do; the lists are cut, the counts are not."""
+
+    undone: Sequence[UndoneEntry]
+    undone_count: int
+    kept: Sequence[KeptEntry]
+    kept_count: int
+
+
 class Page(Answer, frozen=True):
     files: Sequence[RemoteFile]
     folders: Sequence[RemoteFolder] = ()

@@ -97,22 +97,34 @@ class RestoreTarget(msgspec.Struct):
     path: Text | None = None
 
 
+class Undo(msgspec.Struct):
+    """Which device's changes to take back, from when to when (now, without `to`); `dry_run` only tells."""
+
+    device: str
+    since: str = msgspec.field(name="from")
+    until: str | None = msgspec.field(name="to", default=None)
+    dry_run: bool = False
+
+
 class RestoreVersion(msgspec.Struct):
     version_id: str
 
 
 def parse_time(raw: str | None) -> datetime | None:
-    """A time with its zone (RFC 3339); raises Malformed."""
-    if raw is None:
-        return None
+    """When content was made, None where that isn't said; raises Malformed."""
+    return parse_moment(raw, "modified_at") if raw is not None else None
+
+
+def parse_moment(raw: str, name: str) -> datetime:
+    """A time with its zone (RFC 3339); raises Malformed, naming the member."""
     try:
         moment = msgspec.convert(raw, datetime)
         if moment.tzinfo is None:
-            raise Malformed("modified_at must name its zone: end it with Z for UTC")
+            raise Malformed(f"{name} must name its zone: end it with Z for UTC")
         # In the first and the last hours of the calendar, other zones' times have no date in UTC.
         return moment.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as error:
-        raise Malformed("modified_at must be a time such as 2026-01-31T12:00:00Z") from error
+        raise Malformed(f"{name} must be a time such as 2026-01-31T12:00:00Z") from error
 
 
 def stamp(moment: datetime) -> str:

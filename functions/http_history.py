@@ -4,15 +4,17 @@ from typing import Any
 
 import azure.functions as func
 
+from functions._commits import show_committed
 from functions._http import answer, caller_of, integer_of, json_of, namespace_of
 from functions._routes import RouteTable
-from functions._shapes import RestoreTarget, RestoreVersion, show_version, stamp
+from functions._shapes import RestoreTarget, RestoreVersion, Undo, parse_moment, show_version, stamp
 from functions.http_files import FILE, PAGE, file_id_of
 from shared.container import Application
-from shared.domain.ids import NodeId, VersionId, parse_id
+from shared.domain.ids import DeviceId, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.usecases.follow_changes import Told
 from shared.usecases.repeating import parse_key
+from shared.usecases.undo_changes import UndoRequest
 
 TRASHED = "api/trash/{node_id:length(32)}"
 
@@ -41,14 +43,8 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             VersionId(parse_id(wanted.version_id, "version_id")),
             idempotency_key=parse_key(req.headers.get("idempotency-key")),
         )
-        body = {
-            "file_id": done.file_id,
-            "version_id": done.version_id,
-            "version": done.version,
-            "seq": done.seq,
-            "path": done.path,
-        }
-        return answer({**body, "unchanged": True}) if done.unchanged else answer(body, status=201)
+        status, body = show_committed(done)
+        return answer(body, status=status)
 
     @served.route(bp, "api/trash", "GET")
     async def list_trash(req: func.HttpRequest) -> func.HttpResponse:
@@ -83,6 +79,19 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     async def purge_trashed(req: func.HttpRequest) -> func.HttpResponse:
         key = parse_key(req.headers.get("idempotency-key"))
         return answer(await app.use_trash.purge(caller_of(req, app), _node_id_of(req), key=key))
+
+    @served.route(bp, "api/undo", "POST")
+    async def undo_changes(req: func.HttpRequest) -> func.HttpResponse:
+        caller, wanted = caller_of(req, app), json_of(req, Undo)
+        request = UndoRequest(
+            device=DeviceId(parse_id(wanted.device, "device")),
+            since=parse_moment(wanted.since, "from"),
+            until=parse_moment(wanted.until, "to") if wanted.until is not None else app.clock.now(),
+            dry_run=wanted.dry_run,
+            namespace=namespace_of(req),
+            idempotency_key=parse_key(req.headers.get("idempotency-key")),
+        )
+        return answer({**await app.undo_changes(caller, request), "dry_run": wanted.dry_run})
 
     @served.route(bp, "api/changes", "GET")
     async def list_changes(req: func.HttpRequest) -> func.HttpResponse:
