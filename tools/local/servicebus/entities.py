@@ -252,7 +252,9 @@ class _Part:
         return _Part(self.reader, path, {} if value is None else self.reader.mapping(value, path))
 
     def items(self, name: str) -> list["_Part"]:
-        value = self.given.get(name) or []
+        value = self.given.get(name)
+        if value is None:
+            return []
         if not isinstance(value, list):
             self.mistake(name, "must be a list")
             return []

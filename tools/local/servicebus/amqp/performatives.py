@@ -133,13 +133,13 @@ class Attach(Performative):
     properties: dict[object, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flow(Performative):
     """Windows of a session; with a handle also the credit of a link."""
 
     CODE = 0x13
     KINDS = (UInt, UInt, UInt, UInt, UInt, UInt, UInt, UInt, bool, bool, dict)
-    next_incoming_id: int | None
+    next_incoming_id: int | None = None
     incoming_window: int
     next_outgoing_id: int
     outgoing_window: int
