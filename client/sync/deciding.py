@@ -160,7 +160,7 @@ class Decisions:
 
     def _keep_needed_folders(self) -> None:
         for item in self._forest.items:
-            folder = item.parent
+            folder = None if item.frozen else item.parent
             while item.stays and folder is not None and not folder.stays:
                 folder.stays = True
                 folder.rule = FOLDER_STILL_NEEDED

@@ -4,8 +4,8 @@ A file system tells what there is, not what became of it: after `mv a b` there i
 deletion and a new file, all content would travel again, and what others did to `a` would miss its target. So what has
 vanished is looked for among what has appeared, surest sign first:
 
-1. the same path, kind for kind (an editor that saves by replacing a file changes everything but that), then the same
-   name in another spelling;
+1. the same path, kind for kind (an editor that saves by replacing a file changes everything but that), unless what is
+   there is plainly another node, as after a swap; then the same name in another spelling;
 2. the file system's own number, for files with the same size and time;
 3. the place that the node has on the server by now: a move that was carried out here but not yet recorded;
 4. the same content, if exactly one file has vanished with it and one appeared;
@@ -39,6 +39,7 @@ class Matching:
         self._remote = remote
         self._taken: set[Names] = set()
         self._below: defaultdict[NodeId, list[BaseEntry]] = defaultdict(list)
+        self._claims: dict[tuple[int, int], BaseEntry] | None = None
         self._by_key: dict[tuple[Names, str], list[LocalEntry]] | None = None
         for entry in base:
             self._below[entry.parent_id].append(entry)
@@ -47,6 +48,7 @@ class Matching:
         if len(self.found) < len(self.order):
             if len(self._taken) < len(local.entries):
                 self._by_number()
+                self._by_path()
                 self._by_remote_place()
                 self._by_content()
                 self._by_what_is_inside()
@@ -100,6 +102,9 @@ class Matching:
                 if entry is None or entry.kind is not node.kind or place in taken:
                     left.append(node)
                     continue
+                mark = node.fingerprint
+                if mark is not None and entry.fingerprint.inode != mark.inode and self._is_another(entry):
+                    continue
                 found[node.node_id] = entry
                 taken.add(place)
                 if node.kind is Kind.FOLDER:
@@ -110,6 +115,31 @@ class Matching:
                     taken.add(entry.path)
                     if node.kind is Kind.FOLDER:
                         waiting.append((node.node_id, entry.path))
+
+    def _is_another(self, entry: LocalEntry) -> bool:
+        """Whether the file system's number says that this is some other node of the base."""
+        if self._claims is None:
+            self._claims = {
+                (node.fingerprint.device, node.fingerprint.inode): node
+                for node in self.order
+                if node.fingerprint is not None
+            }
+        mark = entry.fingerprint
+        node = self._claims.get((mark.device, mark.inode))
+        return (
+            node is not None
+            and node.node_id not in self.found
+            and node.kind is entry.kind
+            and (node.kind is Kind.FOLDER or node.fingerprint == mark)
+        )
+
+    def _by_path(self) -> None:
+        """What seemed to be another node, and was not: that one was found elsewhere."""
+        for node in self._missing():
+            folder = self._path_of(node.parent_id)
+            entry = self._free((*folder, node.name), node.kind) if folder is not None else None
+            if entry and node.node_id not in self.found:
+                self._take(node, entry)
 
     def _spelled_otherwise(self, folder: Names, node: BaseEntry) -> LocalEntry | None:
         if self._by_key is None:

@@ -66,7 +66,7 @@ class Meetings:
                     item.frozen = True
                     self.reports.append((STUCK, item))
             return False
-        holder = next((item for item in group if item.remote and item.remote_parent is folder), None)
+        holder = next((item for item in group if _holds(item, folder)), None)
         joined = bool(holder and not holder.local and self._join_one(holder, group))
         if joined and len(group) == 2:
             return True
@@ -149,6 +149,15 @@ class Meetings:
                 self.reports.append((IGNORED, folder))
 
 
+def _holds(item: Item, folder: Item) -> bool:
+    """Whether the item has, on the server, the name in the folder that it is to have."""
+    return (
+        item.remote is not None
+        and item.remote_parent is folder
+        and (item.remote.name == item.name or name_key(item.remote.name) == name_key(item.name))
+    )
+
+
 def _rank(item: Item, holder: Item | None) -> tuple[bool, bool, bool, bool, str, tuple[str, ...]]:
     """Who keeps a name: its holder on the server, then what the server knows, then the exact spelling."""
     return (
@@ -169,4 +178,6 @@ def _meeting(winner: Item, loser: Item) -> Meeting:
         return Meeting.FOLDERS
     if joinable and winner.remote and loser.local and winner.remote.content == loser.local.content:
         return Meeting.EQUAL
-    return Meeting.DIFFERENT if winner.name == loser.name else Meeting.NAME_CLASH
+    spellings = {item.local.path[-1] for item in (winner, loser) if item.local}
+    same = winner.name == loser.name and (len(spellings) < 2 or winner.remote is not None)
+    return Meeting.DIFFERENT if same else Meeting.NAME_CLASH
