@@ -15,9 +15,10 @@ from client.sync.trees import Kind
 from shared.domain.names import MAX_NAME_BYTES, name_key
 
 _LONGEST_ENDING = 20
-"""Characters: what is longer behind the last dot is rather a part of the name."""
+"""Bytes: what is longer behind the last dot is rather a part of the name."""
 
 _LONGEST_DEVICE = 40
+"""Bytes: the label and the ending together must leave room for the name itself."""
 
 # What no name may contain (shared/domain/names.py), and what would make the label hard to read.
 _UNFIT = re.compile(
@@ -63,10 +64,11 @@ def _labelled(name: str, kind: Kind, label: str, taken: Container[str]) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     stem, dot, ending = name.rpartition(".")
-    if not stem or len(ending) > _LONGEST_ENDING:
+    if not stem or len(ending.encode()) > _LONGEST_ENDING:
         return name, ""
     return stem, dot + ending
 
 
 def _fit(device: str) -> str:
-    return _UNFIT.sub("-", device)[:_LONGEST_DEVICE].strip() or "a device"
+    fit = _UNFIT.sub("-", device).encode()[:_LONGEST_DEVICE].decode(errors="ignore")
+    return fit.strip() or "a device"
