@@ -197,6 +197,7 @@ class _Undo:
         left = {node: earlier for node, earlier in pending.items() if _changes_place(earlier, states[node])}
         parked: set[NodeId] = set()
         while left:
+            waiting = len(left)
             refused: dict[NodeId, str] = {}
             for node, earlier in list(left.items()):
                 try:
@@ -207,7 +208,7 @@ class _Undo:
                     refused[node] = str(error)
                 else:
                     del left[node]
-            if len(refused) == len(left) and not self._park_one(left, refused, states, parked):
+            if len(left) == waiting and not self._park_one(left, refused, states, parked):
                 if parked & refused.keys():
                     raise Unacceptable("these changes hang together in a way that can't be undone in one go")
                 self._kept.update(refused)
