@@ -76,21 +76,28 @@ class Server:
 
     # --- inside
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> asyncio.Protocol:
+        if len(self._connections) >= self._most:
+            _log.warning("there are %d connections: one more is dropped", self._most)
+            return _Dropped()
         connection = Connection(
             self,
             idle_timeout=self._idle_timeout,
             handshake_within=self._handshake_within,
         )
         self._connections.add(connection)
-        if len(self._connections) > self._most:
-            _log.warning("more than %d connections: the newest is dropped", self._most)
-            asyncio.get_running_loop().call_soon(connection.close)
         return connection
 
     def _on_failure(self, failure: StoreFailed) -> None:
         if not self.failed.done():
             self.failed.set_result(failure)
+
+
+class _Dropped(asyncio.Protocol):
+    """A client for whom there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 async def serve(

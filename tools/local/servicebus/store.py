@@ -178,17 +178,17 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
         # Two brokers over one file would each believe only their own memory.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            connection.close()
+            raise StoreFailed(f"{path} was written by another version of this broker: delete it")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        else:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("COMMIT")
+        # The lock is taken by the first to write, and kept.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise StoreFailed(f"{path} can't be opened: {error} (does another broker have it?)") from None
-    if version not in (0, SCHEMA_VERSION):
-        connection.close()
-        raise StoreFailed(f"{path} was written by another version of this broker: delete it")
     return connection
