@@ -122,7 +122,7 @@ class Matching:
             self._claims = {
                 (node.fingerprint.device, node.fingerprint.inode): node
                 for node in self.order
-                if node.fingerprint is not None
+                if node.fingerprint is not None and node.fingerprint.inode
             }
         mark = entry.fingerprint
         node = self._claims.get((mark.device, mark.inode))
@@ -162,7 +162,7 @@ class Matching:
         numbers = {
             (entry.fingerprint.device, entry.fingerprint.inode): entry
             for entry in self._local.entries.values()
-            if entry.path not in self._taken
+            if entry.fingerprint.inode and entry.path not in self._taken
         }
         for node in self._missing():
             mark = node.fingerprint

@@ -49,7 +49,7 @@ class Content:
 class Fingerprint:
     """By what a file is taken for unchanged without reading it: bytes, nanoseconds, and the file system's own number.
 
-    A folder's `size` and `mtime_ns` are 0, since they change with what is in it.
+    A folder's `size` and `mtime_ns` are 0, since they change with what is in it. `inode` is 0 where there is no number.
     """
 
     size: int

@@ -2,7 +2,8 @@
 
 A step is (device, deed, one number, another). The numbers choose among what there is at that moment, so that any list
 of steps is a story. Deeds: users write, move, delete and make folders; a device syncs, or is killed after some steps of
-that; it looks and acts only later, when others have changed things; it loses and regains its file system's numbers.
+that; it looks and acts only later, when others have changed things; its file system's numbers
+are right, missing or wrong for a time.
 """
 
 import random
@@ -10,7 +11,15 @@ from collections.abc import Sequence
 
 from client.sync.rules import Rules
 from client.sync.trees import Content, Kind, Names
-from tests.property.sync_device import ModelDevice, check_nothing_lost, content_of, settle
+from tests.property.sync_device import (
+    ModelDevice,
+    check_nothing_lost,
+    colliding,
+    content_of,
+    missing,
+    reliable,
+    settle,
+)
 from tests.property.sync_server import ModelServer
 
 Step = tuple[int, str, int, int]
@@ -82,7 +91,7 @@ def _do(device: ModelDevice, deed: str, one: int, other: int, token: str) -> str
     elif deed == "act":
         device.go_on()
     elif deed == "numbers":
-        device.reliable_inodes = not device.reliable_inodes
+        device.numbers = (reliable, missing, colliding)[other % 3]
     return None
 
 

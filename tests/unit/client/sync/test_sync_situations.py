@@ -1,5 +1,6 @@
 """Folders that meet, move and go; what can't be seen; what is left out: each as it happens to two devices."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from client.sync.trees import (
     Upload,
 )
 from shared.domain.ids import NodeId
-from tests.property.sync_device import ModelDevice, settle
+from tests.property.sync_device import ModelDevice, colliding, missing, reliable, settle
 from tests.property.sync_pairs import COPY, shown, two_devices
 from tests.property.sync_server import Refused
 
@@ -124,10 +125,10 @@ def test_renaming_a_folder_is_one_move_and_sends_nothing() -> None:
     assert (action.source, action.target) == (("d",), ("renamed",))
 
 
-@pytest.mark.parametrize("inodes", [True, False], ids=["inodes", "no inodes"])
-def test_files_moved_apart_are_moves_for_the_others_too(inodes: bool) -> None:
+@pytest.mark.parametrize("numbers", [reliable, missing, colliding])
+def test_files_moved_apart_are_moves_for_the_others_too(numbers: Callable[[int], int]) -> None:
     here, there = with_files(d__f="1", d__g="2")
-    here.reliable_inodes = there.reliable_inodes = inodes
+    here.numbers = there.numbers = numbers
     here.sync()
     here.make_folder(("x",))
     here.move(("d", "f"), ("x", "ff"))
