@@ -1,0 +1,180 @@
+"""Changes in the local folder: nothing is replaced, moved or removed that isn't what was planned about."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from client.errors import LocalProblem
+from client.sync.landing import Landing, nanoseconds, part_of
+from client.sync.local_changes import LocalFolder, Outdated
+from client.sync.scanning import fingerprint_at
+from client.sync.trees import Fingerprint, Kind
+from shared.domain.blocks import hash_of
+from shared.domain.ids import VersionId
+
+VERSION = VersionId("0123456789abcdef" * 2)
+WHEN = "2024-05-06T07:08:09.123456+00:00"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(tmp_path.resolve())
+
+
+def marks(path: Path) -> Fingerprint:
+    found = fingerprint_at(path)
+    assert found is not None
+    return found
+
+
+def land(folder: LocalFolder, name: str, content: bytes, replaces: Fingerprint | None) -> None:
+    landing = Landing(folder, folder.at((name,)), VERSION, len(content))
+    landing.write(content, [0])
+    landing.keep(WHEN, replaces)
+
+
+def test_a_file_appears_whole_with_its_time(folder: LocalFolder) -> None:
+    land(folder, "a", b"content", None)
+    assert (folder.root / "a").read_bytes() == b"content"
+    assert (folder.root / "a").stat().st_mtime_ns == nanoseconds(WHEN) == 1_714_979_289_123_456_000
+    assert os.listdir(folder.root) == ["a"]
+
+
+def test_a_file_is_replaced_only_as_it_was_known(folder: LocalFolder) -> None:
+    place = folder.root / "a"
+    place.write_bytes(b"old")
+    place.chmod(0o750)
+    known = marks(place)
+    land(folder, "a", b"new", known)
+    assert place.read_bytes() == b"new"
+    assert place.stat().st_mode & 0o777 == 0o750
+    place.write_bytes(b"edited meanwhile")
+    with pytest.raises(Outdated):
+        land(folder, "a", b"newer", known)
+    assert place.read_bytes() == b"edited meanwhile"
+
+
+def test_a_file_never_lands_on_something_new(folder: LocalFolder) -> None:
+    (folder.root / "a").write_bytes(b"somebody's")
+    with pytest.raises(Outdated):
+        land(folder, "a", b"ours", None)
+    (folder.root / "b").symlink_to("a")
+    with pytest.raises(Outdated):
+        land(folder, "b", b"ours", None)
+    assert (folder.root / "a").read_bytes() == b"somebody's"
+
+
+def test_a_part_that_was_left_is_gone_on_with(folder: LocalFolder) -> None:
+    place = folder.root / "a"
+    first = Landing(folder, place, VERSION, 8)
+    first.write(b"1234", [4])
+    first.leave()
+    assert part_of(place, VERSION).exists()
+    second = Landing(folder, place, VERSION, 8)
+    assert second.resumes
+    assert second.holds(4, 4, hash_of(b"1234"))
+    assert not second.holds(0, 4, hash_of(b"1234"))
+    second.write(b"1234", [0])
+    second.keep(WHEN, None)
+    assert place.read_bytes() == b"12341234"
+
+
+def test_a_full_disk_leaves_what_was_there(folder: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder.root / "a"
+    place.write_bytes(b"old")
+    known = marks(place)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("client.sync.landing.os.fsync", full)
+    with pytest.raises(LocalProblem) as raised:
+        land(folder, "a", b"new", known)
+    assert raised.value.code == "disk_full"
+    assert place.read_bytes() == b"old"
+
+
+def test_a_link_that_took_a_folders_place_is_not_followed(folder: LocalFolder, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (outside / "victim").write_bytes(b"1")
+    (folder.root / "folder").symlink_to(outside)
+    with pytest.raises(Outdated):
+        land(folder, "folder/new", b"x", None)
+    for attempt in (
+        lambda: folder.at(("folder", "new")),
+        lambda: folder.make_folder(("folder", "new")),
+        lambda: folder.delete(("folder", "victim"), Kind.FILE, marks(outside / "victim")),
+        lambda: folder.move(("folder", "victim"), ("here",), Kind.FILE, marks(outside / "victim")),
+    ):
+        with pytest.raises(Outdated):
+            attempt()
+    assert os.listdir(outside) == ["victim"]
+
+
+def test_a_file_is_deleted_only_as_it_was_known(folder: LocalFolder) -> None:
+    place = folder.root / "a"
+    place.write_bytes(b"1")
+    known = marks(place)
+    place.write_bytes(b"22")
+    with pytest.raises(Outdated):
+        folder.delete(("a",), Kind.FILE, known)
+    assert place.exists()
+    folder.delete(("a",), Kind.FILE, marks(place))
+    folder.delete(("a",), Kind.FILE, known)  # once more is the same as once
+    assert not place.exists()
+
+
+def test_a_folder_is_deleted_only_when_it_is_empty(folder: LocalFolder) -> None:
+    place = folder.root / "f"
+    place.mkdir()
+    (place / "unknown").touch()
+    with pytest.raises(Outdated):
+        folder.delete(("f",), Kind.FOLDER, marks(place))
+    assert (place / "unknown").exists()
+    (place / "unknown").unlink()
+    folder.delete(("f",), Kind.FOLDER, marks(place))
+    assert not place.exists()
+
+
+def test_a_folder_that_is_another_one_by_now_stays(folder: LocalFolder) -> None:
+    place = folder.root / "f"
+    place.mkdir()
+    known = marks(place)
+    place.rename(folder.root / "g")
+    place.mkdir()
+    with pytest.raises(Outdated):
+        folder.delete(("f",), Kind.FOLDER, known)
+    with pytest.raises(Outdated):
+        folder.move(("f",), ("h",), Kind.FOLDER, known)
+
+
+def test_a_move_takes_nobodys_place(folder: LocalFolder) -> None:
+    for name in ("a", "b"):
+        (folder.root / name).write_text(name)
+    (folder.root / "empty").mkdir()
+    (folder.root / "full").mkdir()
+    for source, target in ((("a",), ("b",)), (("full",), ("empty",)), (("a",), ("gone", "a"))):
+        kind = Kind.FOLDER if (folder.root / source[0]).is_dir() else Kind.FILE
+        with pytest.raises(Outdated):
+            folder.move(source, target, kind, marks(folder.root.joinpath(*source)))
+    folder.move(("a",), ("full", "c"), Kind.FILE, marks(folder.root / "a"))
+    assert (folder.root / "full" / "c").read_text() == "a"
+    folder.make_durable()
+
+
+def test_a_move_of_one_name_for_a_file_is_not_taken_for_a_respelling(folder: LocalFolder) -> None:
+    """Two names of one file (hard links): renaming one onto the other would do nothing, and look done."""
+    (folder.root / "a").touch()
+    os.link(folder.root / "a", folder.root / "b")
+    with pytest.raises(Outdated):
+        folder.move(("a",), ("b",), Kind.FILE, marks(folder.root / "a"))
+
+
+def test_a_folder_is_made_only_where_nothing_is(folder: LocalFolder) -> None:
+    assert folder.make_folder(("f",)) == marks(folder.root / "f")
+    for path in (("f",), ("gone", "f")):
+        with pytest.raises(Outdated):
+            folder.make_folder(path)
