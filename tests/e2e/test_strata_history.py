@@ -1,5 +1,6 @@
 """Moving, deleting and bringing back through the command: nothing is sent again and nothing is lost."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,14 @@ from tests.support.system import Strata, System
 
 
 @pytest.fixture
-def strata(system: System, tmp_path: Path, request: pytest.FixtureRequest) -> Strata:
+def username(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)[:60].replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def strata(system: System, tmp_path: Path, username: str) -> Strata:
     made = Strata(tmp_path / "home", system.url)
-    made.sign_up(request.node.name[:60].replace("[", "-").replace("]", ""))
+    made.sign_up(username)
     return made
 
 
@@ -73,3 +79,37 @@ def test_what_is_purged_is_gone(strata: Strata, tmp_path: Path) -> None:
     assert strata.json("trash", "--purge", entry["id"]) == {"id": entry["id"], "files": 1, "bytes": 11}
     assert strata.json("trash")["trash"] == []
     assert strata.run("restore", entry["id"]).returncode == 4
+
+
+def test_what_a_device_did_is_undone(strata: Strata, username: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("a", "b", "c"):
+        (tree / name).write_text(f"{name}, as it should be")
+    strata.json("up", tree, "/tree")
+    other = Strata(tmp_path / "other", strata.url)
+    device = other.log_in(username)
+    since = datetime.now(UTC).isoformat()
+    for name in ("a", "b"):
+        (tree / name).write_text("encrypted by something nasty")
+    other.json("up", tree, "/tree")
+    other.json("rm", "/tree/c")
+    other.json("mv", "/tree/a", "/tree/a.locked")
+    other.json("up", tree / "b", "/tree/ransom note")
+
+    planned = other.json("undo", "--since", since, "--dry-run")
+    assert (planned["done"], planned["undone_count"], planned["kept_count"]) == (False, 4, 0)
+    assert "/tree/ransom note" in _paths(strata)
+    assert strata.run("undo", "--since", since, "--device", device).returncode == 2, "nobody can be asked"
+    done = strata.json("undo", "--since", since, "--device", device, "--yes")
+    assert (done["done"], done["undone_count"]) == (True, 4)
+    assert _paths(strata) == ["/tree/a", "/tree/b", "/tree/c"]
+    strata.json("down", "/tree", tmp_path / "back")
+    for name in ("a", "b", "c"):
+        assert (tmp_path / "back" / name).read_text() == f"{name}, as it should be"
+    assert strata.json("undo", "--since", since, "--device", device, "--yes")["undone_count"] == 0
+
+
+def test_times_that_are_none(strata: Strata) -> None:
+    for arguments in (("--since", "soon"), ("--since", "1h", "--until", "2h"), ("--since", "1e9d")):
+        assert strata.run("undo", *arguments).returncode == 2

@@ -12,7 +12,16 @@ import azure.functions as func
 import msgspec
 from sqlalchemy import Engine, text
 
-from functions import http_auth, http_blocks, http_files, http_health, http_transfers, http_unmatched
+from functions import (
+    http_auth,
+    http_blocks,
+    http_files,
+    http_folders,
+    http_health,
+    http_history,
+    http_transfers,
+    http_unmatched,
+)
 from functions._routes import RouteTable
 from shared.adapters.memory.block_store import MemoryBlockStore
 from shared.container import Application
@@ -57,7 +66,16 @@ class Site:
 
     def __post_init__(self) -> None:
         site, served = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS), RouteTable()
-        for module in (http_auth, http_files, http_blocks, http_transfers, http_health):
+        modules = (
+            http_auth,
+            http_files,
+            http_folders,
+            http_history,
+            http_blocks,
+            http_transfers,
+            http_health,
+        )
+        for module in modules:
             site.register_functions(module.routes(self.app, served))
         site.register_functions(http_unmatched.routes(served))
         self.functions = {each.get_function_name(): each.get_user_function() for each in site.get_functions()}

@@ -42,6 +42,8 @@ def eves(eve: Api) -> Iterator[str]:
     yield eve.upload("/own.txt", b"eve's own")["file_id"]
 
 
+UNDO = '{"device": "{version}", "from": "2026-01-01T00:00:00Z"}'
+
 # Method, address and body; {own} is a file of the one who asks.
 ROUTES: list[tuple[str, str, str]] = [
     ("GET", "files/{file}", ""),
@@ -73,6 +75,19 @@ ROUTES: list[tuple[str, str, str]] = [
     ("POST", "blocks/check", '{"hashes": ["{sha256}"]}'),
     ("POST", "blocks/check?namespace={namespace}", '{"hashes": ["{sha256}"]}'),
     ("POST", "blocks/grants?namespace={namespace}", '{"blocks": [{"sha256": "{sha256}", "size": 2000}]}'),
+    ("PATCH", "files/{file}", '{"path": "/stolen"}'),
+    ("PATCH", "folders/{namespace}", '{"path": "/stolen"}'),
+    ("POST", "folders?namespace={namespace}", '{"path": "/made"}'),
+    ("DELETE", "folders/{namespace}", ""),
+    ("GET", "search?namespace={namespace}&q=secret", ""),
+    ("GET", "files/{file}/versions", ""),
+    ("POST", "files/{file}/restore", '{"version_id": "{version}"}'),
+    ("POST", "files/{own}/restore", '{"version_id": "{version}"}'),
+    ("GET", "trash?namespace={namespace}", ""),
+    ("POST", "trash/{file}/restore", '{"path": "/stolen"}'),
+    ("DELETE", "trash/{file}", ""),
+    ("POST", "files/manifests?namespace={namespace}", '{"files": []}'),
+    ("POST", "undo?namespace={namespace}", UNDO),
 ]
 
 

@@ -120,7 +120,12 @@ class Strata:
 
     def sign_up(self, username: str) -> None:
         self.json("register", "--username", username, "--password-stdin", stdin=PASSWORD)
-        self.json("login", "--username", username, "--password-stdin", stdin=PASSWORD)
+        self.log_in(username)
+
+    def log_in(self, username: str) -> str:
+        """Become a device of the user's; returns its id."""
+        login = self.json("login", "--username", username, "--password-stdin", stdin=PASSWORD)
+        return str(login["device_id"])
 
 
 @dataclass(frozen=True)
