@@ -147,7 +147,7 @@ class Decisions:
             connection.execute(
                 "DELETE FROM decisions WHERE decided_at < (SELECT decided_at FROM decisions"
                 " ORDER BY decided_at DESC LIMIT 1 OFFSET ?)",
-                (KEPT,),
+                (KEPT - 1,),
             )
 
     def about(self, path: str) -> Decision | None:
