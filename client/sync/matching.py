@@ -17,10 +17,13 @@ A wrong guess loses nothing: it is a move, and what moves keeps its content, or 
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import TypeVar
 
-from client.sync.trees import BaseEntry, Content, Kind, LocalEntry, LocalTree, Names, RemoteTree
+from client.sync.trees import BaseEntry, Content, Fingerprint, Kind, LocalEntry, LocalTree, Names, RemoteTree
 from shared.domain.ids import NodeId
 from shared.domain.names import name_key
+
+T = TypeVar("T")
 
 
 def composed(name: str) -> str:
@@ -39,7 +42,7 @@ class Matching:
         self._remote = remote
         self._taken: set[Names] = set()
         self._below: defaultdict[NodeId, list[BaseEntry]] = defaultdict(list)
-        self._claims: dict[tuple[int, int], BaseEntry] | None = None
+        self._claims: dict[tuple[int, int], BaseEntry | None] | None = None
         self._by_key: dict[tuple[Names, str], list[LocalEntry]] | None = None
         for entry in base:
             self._below[entry.parent_id].append(entry)
@@ -119,11 +122,9 @@ class Matching:
     def _is_another(self, entry: LocalEntry) -> bool:
         """Whether the file system's number says that this is some other node of the base."""
         if self._claims is None:
-            self._claims = {
-                (node.fingerprint.device, node.fingerprint.inode): node
-                for node in self.order
-                if node.fingerprint is not None and node.fingerprint.inode
-            }
+            self._claims = _by_unique_number(
+                (node.fingerprint, node) for node in self.order if node.fingerprint is not None
+            )
         mark = entry.fingerprint
         node = self._claims.get((mark.device, mark.inode))
         return (
@@ -159,11 +160,7 @@ class Matching:
         return [node for node in self.order if node.node_id not in self.found]
 
     def _by_number(self) -> None:
-        numbers = {
-            (entry.fingerprint.device, entry.fingerprint.inode): entry
-            for entry in self._local.entries.values()
-            if entry.fingerprint.inode and entry.path not in self._taken
-        }
+        numbers = _by_unique_number((entry.fingerprint, entry) for entry in self._local.entries.values())
         for node in self._missing():
             mark = node.fingerprint
             if mark is None or node.node_id in self.found:
@@ -225,3 +222,13 @@ class Matching:
                 or (folder is not None and folder in self._local.unlisted)
             ):
                 self.unseen.add(node.node_id)
+
+
+def _by_unique_number(marked: Iterable[tuple[Fingerprint, T]]) -> dict[tuple[int, int], T | None]:
+    """What has each number; None where several have it (hard links, or a file system that doesn't tell)."""
+    found: dict[tuple[int, int], T | None] = {}
+    for mark, thing in marked:
+        if mark.inode:
+            key = (mark.device, mark.inode)
+            found[key] = None if key in found else thing
+    return found

@@ -37,8 +37,10 @@ class Meetings:
             folder = waiting.pop()
             for group in self._groups(folder):
                 joined |= self._settle_group(folder, group)
+            half = folder.frozen and (folder.local is None or folder.remote is None)
             for item in self._inside.get(folder, ()):
                 if item.into is None:
+                    item.frozen |= half  # there is nothing that it could be made in, or moved to
                     self.order.append(item)
                     if item.kind is Kind.FOLDER:
                         waiting.append(item)

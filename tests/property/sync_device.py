@@ -80,7 +80,10 @@ def colliding(inode: int) -> int:
 
 @dataclass(eq=False)
 class ModelDevice:
-    """`let_go` collects the contents that its user has overwritten or deleted knowingly."""
+    """`let_go` collects the contents that its user has overwritten or deleted knowingly.
+
+    `unreadable` is a file whose content, or a folder whose names, a scan can't read.
+    """
 
     name: str
     server: ModelServer
@@ -90,6 +93,7 @@ class ModelDevice:
     base: dict[NodeId, BaseEntry] = field(default_factory=dict)
     let_go: set[Content] = field(default_factory=set)
     numbers: Callable[[int], int] = reliable
+    unreadable: Names | None = None
     under_way: list[Action] = field(default_factory=list)
     made: dict[Names, NodeId] = field(default_factory=dict)
     sent: dict[NodeId | Names, Content] = field(default_factory=dict)
@@ -131,11 +135,15 @@ class ModelDevice:
             if self.ignoring.covers(path, is_folder=thing.kind is Kind.FOLDER):
                 held.add(path[:-1])
                 continue
-            entries[path] = LocalEntry(path, thing.kind, thing.content, self._fingerprint(thing))
+            blind = self.unreadable
+            if blind is not None and path != blind and path[: len(blind)] == blind:
+                continue
+            content = thing.content if path != blind else None
+            entries[path] = LocalEntry(path, thing.kind, content, self._fingerprint(thing))
         for path in held:
             if path in entries:
                 entries[path] = replace(entries[path], holds_unsynced=True)
-        return LocalTree(entries)
+        return LocalTree(entries, frozenset() if self.unreadable is None else frozenset({self.unreadable}))
 
     def plan(self) -> Plan:
         here = Here(self.name, "2026-11-22", under_way=self.sent)

@@ -2,8 +2,8 @@
 
 A step is (device, deed, one number, another). The numbers choose among what there is at that moment, so that any list
 of steps is a story. Deeds: users write, move, delete and make folders; a device syncs, or is killed after some steps of
-that; it looks and acts only later, when others have changed things; its file system's numbers
-are right, missing or wrong for a time.
+that; it looks and acts only later, when others have changed things; its file system's numbers are right, missing or
+wrong for a time; something can't be read for a time.
 """
 
 import random
@@ -24,7 +24,7 @@ from tests.property.sync_server import ModelServer
 
 Step = tuple[int, str, int, int]
 
-DEEDS = ("write", "save", "move", "delete", "folder", "sync", "killed", "look", "act", "numbers")
+DEEDS = ("write", "save", "move", "delete", "folder", "sync", "killed", "look", "act", "numbers", "blind")
 _OFTEN = ("write", "save", "move", "move", "sync", "sync", "killed", "look", "act")
 
 NAMES = ("a", "b", "A", "c.txt", "\u00e9", "e\u0301")
@@ -56,6 +56,7 @@ def play(steps: Sequence[Step], devices: int, rules: Rules | None = None) -> lis
             written.add(content_of(token))
     for device in cast:
         device.under_way = []
+        device.unreadable = None
     settle(cast)
     check_nothing_lost(cast, written)
     return cast
@@ -92,6 +93,8 @@ def _do(device: ModelDevice, deed: str, one: int, other: int, token: str) -> str
         device.go_on()
     elif deed == "numbers":
         device.numbers = (reliable, missing, colliding)[other % 3]
+    elif deed == "blind":
+        device.unreadable = _pick(paths, one) if paths and other % 3 else None
     return None
 
 
