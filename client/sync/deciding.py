@@ -180,6 +180,9 @@ class Decisions:
                     changed = True
                 if item.frozen:
                     changed |= self._hold_folders(item)
+                    for other in _caught_below(item):
+                        self._hold_still(other, STUCK)
+                        changed = True
 
     def _is_held(
         self, item: Item, here: set[tuple[Item | None, str]], there: set[tuple[Item | None, str]]
@@ -264,3 +267,15 @@ def _way_back_to(item: Item) -> list[Item]:
         way.append(step)
         step = step.parent
     return way if step is item else []
+
+
+def _caught_below(item: Item) -> list[Item]:
+    """What can't come to its place because a frozen folder stays here where it is: below that very place."""
+    if item.kind is not Kind.FOLDER or item.local is None or item.local_parent is item.parent:
+        return []
+    way: list[Item] = []
+    step = item.local_parent
+    while step is not None and step is not item and step not in way:
+        way.append(step)
+        step = step.local_parent if step.frozen else step.parent
+    return [one for one in way if not one.frozen] if step is item else []

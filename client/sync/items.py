@@ -94,11 +94,15 @@ class Item:
 
 @dataclass(slots=True)
 class Forest:
-    """All items, folders before what is in them on one of the sides. `ignored` are base nodes to be forgotten."""
+    """All items, folders before what is in them on one of the sides.
+
+    Base nodes to be forgotten: those that are `ignored`, and those that were `deleted` by a run that was stopped.
+    """
 
     root: Item
     items: list[Item] = field(default_factory=list)
     ignored: list[NodeId] = field(default_factory=list)
+    deleted: list[NodeId] = field(default_factory=list)
 
 
 def lay_over(
@@ -110,6 +114,8 @@ def lay_over(
     kept: Iterable[BaseEntry] = base.values()
     if not ignoring.is_trivial:
         kept = _without_ignored(base, remote.root_id, ignoring, forest)
+    if None in here.under_way.values():
+        kept = _without_deleted(kept, remote, here, forest)
     matching = Matching(kept, local, remote)
     nodes = _known_items(forest, matching, remote, here)
     _attach_remote(forest, nodes, remote, ignoring, here)
@@ -129,6 +135,29 @@ def _without_ignored(
         else:
             kept.append(entry)
     return kept
+
+
+def _without_deleted(
+    base: Iterable[BaseEntry], remote: RemoteTree, here: Here, forest: Forest
+) -> list[BaseEntry]:
+    """Without nodes that an earlier run deleted on the server: what is here in their place came later."""
+    living = _living(_by_parent(remote), remote.root_id)
+    kept: list[BaseEntry] = []
+    for entry in base:
+        node = remote.entries.get(entry.node_id)
+        gone = node is None or node.parent_id not in living
+        if gone and here.under_way.get(entry.node_id, entry) is None:
+            forest.deleted.append(entry.node_id)
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _by_parent(remote: RemoteTree) -> dict[NodeId, list[RemoteEntry]]:
+    below: defaultdict[NodeId, list[RemoteEntry]] = defaultdict(list)
+    for entry in remote.entries.values():
+        below[entry.parent_id].append(entry)
+    return below
 
 
 def _base_path(entry: BaseEntry, base: BaseTree, paths: dict[NodeId, Names]) -> Names | None:
@@ -166,9 +195,7 @@ def _known_items(forest: Forest, matching: Matching, remote: RemoteTree, here: H
 def _attach_remote(
     forest: Forest, nodes: dict[NodeId, Item], remote: RemoteTree, ignoring: Ignoring, here: Here
 ) -> None:
-    below: defaultdict[NodeId, list[RemoteEntry]] = defaultdict(list)
-    for entry in remote.entries.values():
-        below[entry.parent_id].append(entry)
+    below = _by_parent(remote)
     lost = _folders_without_node(forest, _living(below, remote.root_id))
     waiting: list[tuple[NodeId, Item, Names, bool]] = [(remote.root_id, forest.root, (), False)]
     while waiting:

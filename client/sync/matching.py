@@ -94,16 +94,16 @@ class Matching:
         """Match what is in a folder that is matched itself, by names, down to the last level."""
         entries, taken, found = self._local.entries, self._taken, self.found
         waiting = [(folder, path)]
+        left: list[tuple[BaseEntry, Names]] = []
         while waiting:
             folder, path = waiting.pop()
-            left: list[BaseEntry] = []
             for node in self._below.get(folder, ()):
                 if node.node_id in found:
                     continue
                 place = (*path, node.name)
                 entry = entries.get(place)
                 if entry is None or entry.kind is not node.kind or place in taken:
-                    left.append(node)
+                    left.append((node, path))
                     continue
                 mark = node.fingerprint
                 if mark is not None and entry.fingerprint.inode != mark.inode and self._is_another(entry):
@@ -112,12 +112,9 @@ class Matching:
                 taken.add(place)
                 if node.kind is Kind.FOLDER:
                     waiting.append((node.node_id, place))
-            for node in left:
-                if entry := self._spelled_otherwise(path, node):
-                    found[node.node_id] = entry
-                    taken.add(entry.path)
-                    if node.kind is Kind.FOLDER:
-                        waiting.append((node.node_id, entry.path))
+        for node, path in left:
+            if node.node_id not in found and (other := self._spelled_otherwise(path, node)):
+                self._take(node, other)
 
     def _is_another(self, entry: LocalEntry) -> bool:
         """Whether the file system's number says that this is some other node of the base."""

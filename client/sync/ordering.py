@@ -56,7 +56,7 @@ class Rearrangement:
         self._now: dict[Item, Place] = {}
         self._pending: dict[Item, None] = {}
         self._active: set[Item] = set()
-        self._slots: defaultdict[tuple[Item | None, str], dict[Item, None]] = defaultdict(dict)
+        self._slots: defaultdict[tuple[Item | None, str], list[Item]] = defaultdict(list)
         self._folders: dict[Item, Names] = {}
 
     def arrange(self, wanted: list[Item]) -> None:
@@ -68,7 +68,7 @@ class Rearrangement:
         for item in self._items:
             place = self._where(item)
             if place is not None and place.folder in folders:
-                self._slots[place.folder, name_key(place.name)][item] = None
+                self._slots[place.folder, name_key(place.name)].append(item)
         for item in wanted:
             self._place(item, 0)
 
@@ -123,8 +123,10 @@ class Rearrangement:
         at = self._at(item)
         source = self.path(item) if at is not None else None
         if at is not None:
-            self._slots[at.folder, name_key(at.name)].pop(item, None)
-        self._slots[to.folder, name_key(to.name)][item] = None
+            left = self._slots[at.folder, name_key(at.name)]
+            if item in left:  # a folder that is only left, never come to, has no slots
+                left.remove(item)
+        self._slots[to.folder, name_key(to.name)].append(item)
         self._now[item] = to
         if item.kind is Kind.FOLDER:
             self._folders.clear()

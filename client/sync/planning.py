@@ -14,7 +14,7 @@ from client.sync.items import Forest, Item, lay_over
 from client.sync.leaving import Leaving
 from client.sync.meeting import Meetings
 from client.sync.ordering import Rearrangement, here, there
-from client.sync.rules import IGNORED, IN_STEP, MAKING_WAY, UNSYNCED_INSIDE, Rules, Side
+from client.sync.rules import IGNORED, MAKING_WAY, RECALLED, UNSYNCED_INSIDE, Rules, Side
 from client.sync.trees import (
     Action,
     BaseEntry,
@@ -115,12 +115,14 @@ class _Writer:
     def _write_down(self) -> None:
         for node_id in self._forest.ignored:
             self.actions.append(Forget(IGNORED, node_id))
+        for node_id in self._forest.deleted:
+            self.actions.append(Forget(RECALLED, node_id))
         for item in self._forest.items:
             if item.base and not item.stays and not item.local and not item.remote:
                 self.actions.append(Forget(item.rule, item.base.node_id))
         for item in self._forest.items:
             if item.recalled and item.base:
-                self.actions.append(Record(IN_STEP, item.base))
+                self.actions.append(Record(RECALLED, item.base))
         for item in self._order:
             if item.is_placed_locally() and item.is_placed_remotely():
                 self._record(item)

@@ -189,6 +189,8 @@ CYCLE = Rule(
 )
 MAKING_WAY = Rule("making_way", "Its name is needed before its own new place is free.")
 
+RECALLED = Rule("recalled", "An earlier run was stopped before it wrote down what it had done.")
+
 UNREADABLE = Rule("unreadable", "It can't be read here, so nothing is done about its content.")
 NOT_SEEN = Rule("not_seen", "The folder above can't be read here: what is in it is left as it is.")
 BECAME_EMPTY = Rule(

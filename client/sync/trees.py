@@ -345,13 +345,14 @@ class Here:
     `stuck` are nodes, and paths of local entries without one, that an earlier action of this run could not be carried
     out for, for a reason that stays: they are left where they are on both sides, so that the rest can go on.
 
-    `under_way` is what the uploads of the latest plan were to bring, by node, or by remote path for new files. Each
-    plan that is carried out replaces it as a whole, durably: behind its Records and Forgets, before anything else. A
-    kill may have left a version on the server that came from here and has no base row: without knowing that, a file
-    that was edited once more would be in conflict with itself.
+    `under_way` is what the latest plan was to bring to the server: the content of each Upload, by node, or by remote
+    path for new files; and None for each node that a DeleteRemote names or covers. Each plan that is carried out
+    replaces it as a whole, durably: behind its Records and Forgets, before anything else. A kill may have left on the
+    server what came from here and has no base row. Without knowing that, a file that was edited once more would be in
+    conflict with itself, and one that was brought back here would be deleted again.
     """
 
     name: str
     today: str
     stuck: frozenset[NodeId | Names] = field(default_factory=frozenset)
-    under_way: Mapping[NodeId | Names, Content] = field(default_factory=dict)
+    under_way: Mapping[NodeId | Names, Content | None] = field(default_factory=dict)

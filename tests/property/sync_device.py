@@ -96,7 +96,7 @@ class ModelDevice:
     unreadable: Names | None = None
     under_way: list[Action] = field(default_factory=list)
     made: dict[Names, NodeId] = field(default_factory=dict)
-    sent: dict[NodeId | Names, Content] = field(default_factory=dict)
+    sent: dict[NodeId | Names, Content | None] = field(default_factory=dict)
     clock: int = 0
 
     # What its user does.
@@ -179,11 +179,12 @@ class ModelDevice:
             step()
             if not noted and not isinstance(action, (Record, Forget)):
                 noted = True
-                self.sent = {
-                    one.node_id or one.remote_path: one.content
-                    for one in (action, *self.under_way)
-                    if isinstance(one, Upload)
-                }
+                self.sent = {}
+                for one in (action, *self.under_way):
+                    if isinstance(one, Upload):
+                        self.sent[one.node_id or one.remote_path] = one.content
+                    elif isinstance(one, DeleteRemote):
+                        self.sent |= dict.fromkeys((one.node_id, *(node for node, _ in one.covers)))
             try:
                 self._carry_out(action, step)
             except (Stale, Refused):
