@@ -47,6 +47,7 @@ class Matching:
         for entry in base:
             self._below[entry.parent_id].append(entry)
         self.order = self._top_down()
+        self._left = self.order
         self._descend(remote.root_id, ())
         if len(self.found) < len(self.order):
             if len(self._taken) < len(local.entries):
@@ -154,7 +155,8 @@ class Matching:
         return alike[0] if alike else None
 
     def _missing(self) -> list[BaseEntry]:
-        return [node for node in self.order if node.node_id not in self.found]
+        self._left = [node for node in self._left if node.node_id not in self.found]
+        return self._left
 
     def _by_number(self) -> None:
         numbers = _by_unique_number((entry.fingerprint, entry) for entry in self._local.entries.values())
