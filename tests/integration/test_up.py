@@ -23,7 +23,7 @@ import os
 import azure.functions as func
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 NAMES = ("METADATA_DB_URL", "BLOB_CONNECTION_STRING", "AzureWebJobsStorage", "PUBLIC_URL", "REDIS_URL",
-         "FUNCTIONS_WORKER_RUNTIME", "STRATA_SECRET", "TOKEN_SIGNING_KEY")
+         "SERVICEBUS_CONNECTION_STRING", "FUNCTIONS_WORKER_RUNTIME", "STRATA_SECRET", "TOKEN_SIGNING_KEY")
 
 @app.route(route="environment")
 def environment(req):
@@ -35,7 +35,11 @@ def die(req):
     print("the last words of the host", flush=True)
     os._exit(7)
 """
-PORT_SETTINGS = ("STRATA_PORT", "AZURITE_BLOB_PORT", "AZURITE_QUEUE_PORT", "AZURITE_TABLE_PORT", "REDIS_PORT")
+PORT_SETTINGS = (
+    *("STRATA_PORT", "AZURITE_BLOB_PORT", "AZURITE_QUEUE_PORT", "AZURITE_TABLE_PORT"),
+    *("REDIS_PORT", "SERVICEBUS_PORT"),
+)
+ELSEWHERE = ("REDIS_URL", "SERVICEBUS_CONNECTION_STRING")
 
 
 class Up:
@@ -52,7 +56,7 @@ class Up:
         self.log = folder / "up.log"
         self.ports = dict(zip(PORT_SETTINGS, processes.free_ports(len(PORT_SETTINGS)), strict=True))
         kept = {
-            name: value for name, value in os.environ.items() if name not in ("REDIS_URL", *APP.split('"'))
+            name: value for name, value in os.environ.items() if name not in (*ELSEWHERE, *APP.split('"'))
         }
         numbers = {name: str(port) for name, port in self.ports.items()}
         self.environment = {**kept, **numbers, "STRATA_LOCAL_DIR": str(self.state)}
@@ -119,13 +123,14 @@ def processes_of(stack: Up) -> list[psutil.Process]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_starts_everything_and_leaves_nothing(up: Up, number: signal.Signals) -> None:
     child = up.start()
-    assert len(processes_of(up)) == 4
+    assert len(processes_of(up)) == 5
     seen = json.loads(up.get("/environment"))
     blob = up.ports["AZURITE_BLOB_PORT"]
     assert f"BlobEndpoint=http://127.0.0.1:{blob}/devstoreaccount1;" in seen["BLOB_CONNECTION_STRING"]
     assert seen["AzureWebJobsStorage"] == seen["BLOB_CONNECTION_STRING"]
     assert seen["METADATA_DB_URL"] == f"sqlite:///{up.state}/data/metadata.db"
     assert seen["REDIS_URL"] == f"redis://127.0.0.1:{up.ports['REDIS_PORT']}/0"
+    assert f"sb://127.0.0.1:{up.ports['SERVICEBUS_PORT']};" in seen["SERVICEBUS_CONNECTION_STRING"]
     assert seen["PUBLIC_URL"] == f"http://127.0.0.1:{up.ports['STRATA_PORT']}"
     assert seen["FUNCTIONS_WORKER_RUNTIME"] == "python"
     assert seen["TOKEN_SIGNING_KEY"].startswith("-----BEGIN PRIVATE KEY-----")
@@ -193,7 +198,7 @@ def test_azurite_that_is_killed_is_noticed_too(up: Up) -> None:
 def test_nothing_outlives_a_starter_that_is_killed(up: Up) -> None:
     child = up.start()
     parts = [process for process in processes_of(up) if process.pid != child.pid]
-    assert len(parts) == 3
+    assert len(parts) == 4
     child.kill()
     gone, alive = psutil.wait_procs(parts, timeout=30)
     assert (len(gone), alive) == (3, [])

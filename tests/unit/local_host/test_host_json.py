@@ -8,7 +8,13 @@ import pytest
 
 from tools.local.host.appsettings import apply_local_settings
 from tools.local.host.errors import HostError
-from tools.local.host.hostjson import HostSettings, parse_host_json, parse_timespan, read_host_json
+from tools.local.host.hostjson import (
+    HostSettings,
+    ServiceBusSettings,
+    parse_host_json,
+    parse_timespan,
+    read_host_json,
+)
 from tools.local.host.retry import RetryPolicy
 
 
@@ -30,6 +36,19 @@ def test_values_are_read() -> None:
                 "http": {"routePrefix": "/v1/", "maxConcurrentRequests": 3, "maxOutstandingRequests": -1},
                 "blobs": {"maxDegreeOfParallelism": 3, "poisonBlobThreshold": 2},
                 "queues": {"maxDequeueCount": 7},
+                "serviceBus": {
+                    "prefetchCount": 5,
+                    "autoCompleteMessages": True,
+                    "maxConcurrentCalls": 2,
+                    "maxConcurrentSessions": 3,
+                    "maxConcurrentCallsPerSession": 1,
+                    "sessionIdleTimeout": "00:00:07",
+                    "maxAutoLockRenewalDuration": "00:10:00",
+                    "maxMessageBatchSize": 20,
+                    "minMessageBatchSize": 4,
+                    "maxBatchWaitTime": "00:00:09",
+                    "transportType": "amqpTcp",
+                },
             },
             "retry": {"strategy": "fixedDelay", "maxRetryCount": 2, "delayInterval": "00:00:03"},
             "logging": {"logLevel": {"default": "Warning"}},
@@ -39,6 +58,7 @@ def test_values_are_read() -> None:
     assert settings.http.route_prefix == "v1"
     assert (settings.http.max_concurrent, settings.http.max_outstanding) == (3, None)
     assert (settings.blobs.max_parallel, settings.blobs.tries) == (3, 2)
+    assert settings.service_bus == ServiceBusSettings(5, 2, 3, 7.0, 600.0, 20, 4, 9.0)
     assert settings.retry == RetryPolicy("fixedDelay", 2, 3.0, 3.0)
     assert settings.log_level == logging.WARNING
 
@@ -56,6 +76,15 @@ def test_every_mistake_is_named_with_its_path() -> None:
                 "extensions": {
                     "http": {"routePrefix": 3, "maxConcurrentRequests": 0, "maxOutstandingRequests": True},
                     "blobs": {"maxDegreeOfParallelism": 0, "poisonBlobThreshold": "5"},
+                    "serviceBus": {
+                        "prefetchCount": -1,
+                        "autoCompleteMessages": False,
+                        "maxConcurrentCalls": 0,
+                        "maxConcurrentCallsPerSession": 2,
+                        "maxAutoLockRenewalDuration": 300,
+                        "maxMessageBatchSize": 2,
+                        "minMessageBatchSize": 3,
+                    },
                 },
                 "retry": {"strategy": "never"},
                 "logging": {"logLevel": {"default": "Loud"}},
@@ -69,6 +98,12 @@ def test_every_mistake_is_named_with_its_path() -> None:
         "extensions.http.maxOutstandingRequests",
         "extensions.blobs.maxDegreeOfParallelism",
         "extensions.blobs.poisonBlobThreshold",
+        "extensions.serviceBus.prefetchCount",
+        "extensions.serviceBus.autoCompleteMessages",
+        "extensions.serviceBus.maxConcurrentCalls ",
+        "extensions.serviceBus.maxConcurrentCallsPerSession",
+        "extensions.serviceBus.maxAutoLockRenewalDuration",
+        "extensions.serviceBus.minMessageBatchSize",
         "functionTimeout",
         "retry",
         "logging.logLevel.default",

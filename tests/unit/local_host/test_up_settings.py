@@ -17,13 +17,26 @@ def test_everything_has_a_default() -> None:
     assert settings.folder.name == ".local"
     assert settings.url == "http://127.0.0.1:7071"
     assert settings.redis_address == "redis://127.0.0.1:6379/0"
-    assert sorted(settings.ports.values()) == [6379, 7071, 10000, 10001, 10002]
+    assert sorted(settings.ports.values()) == [5672, 6379, 7071, 10000, 10001, 10002]
 
 
 def test_a_redis_of_somebody_else_needs_no_port() -> None:
     settings = read_settings({"REDIS_URL": "rediss://elsewhere:1", "REDIS_PORT": "7071"})
     assert settings.redis_address == "rediss://elsewhere:1"
     assert "REDIS_PORT" not in settings.ports
+
+
+def test_a_service_bus_of_somebody_else_needs_no_port(tmp_path: Path) -> None:
+    theirs = "Endpoint=sb://elsewhere;SharedAccessKeyName=n;SharedAccessKey=k"
+    settings = read_settings({"SERVICEBUS_CONNECTION_STRING": theirs, "SERVICEBUS_PORT": "7071"})
+    assert "SERVICEBUS_PORT" not in settings.ports
+    assert theirs not in repr(settings)
+    ours = read_settings({"SERVICEBUS_PORT": "5999"})
+    environment = application_environment(ours, {}, {"SERVICEBUS_CONNECTION_STRING": ""})
+    assert "sb://127.0.0.1:5999" in environment["SERVICEBUS_CONNECTION_STRING"]
+    assert "UseDevelopmentEmulator=true" in environment["SERVICEBUS_CONNECTION_STRING"]
+    environment = application_environment(settings, {}, {"SERVICEBUS_CONNECTION_STRING": theirs})
+    assert environment["SERVICEBUS_CONNECTION_STRING"] == theirs
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "x", "1.5"])

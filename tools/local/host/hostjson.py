@@ -58,12 +58,36 @@ class BlobSettings:
     tries: int = 5
 
 
+def _default_calls() -> int:
+    return 16 * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBusSettings:
+    """`extensions.serviceBus`, with the defaults of `ServiceBusOptions`; times in seconds.
+
+    `calls` bounds invocations of one message each, per function; `sessions` the sessions that a function has at once.
+    A session that is empty is let go of after `session_idle`. `renewal` is how long the lock of a message, or of a
+    session's current one, is kept up while its function runs.
+    """
+
+    prefetch: int = 0
+    calls: int = field(default_factory=_default_calls)
+    sessions: int = 8
+    session_idle: float = 60.0
+    renewal: float = 300.0
+    largest_batch: int = 1000
+    smallest_batch: int = 1
+    batch_wait: float = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class HostSettings:
     """What this host takes from host.json. `timeout` is in seconds, None for no limit."""
 
     http: HttpSettings = HttpSettings()
     blobs: BlobSettings = field(default_factory=BlobSettings)
+    service_bus: ServiceBusSettings = field(default_factory=ServiceBusSettings)
     timeout: float | None = DEFAULT_TIMEOUT
     retry: RetryPolicy | None = None
     log_level: int = logging.INFO
@@ -110,6 +134,7 @@ def parse_host_json(document: object, *, where: str = "host.json") -> HostSettin
             ),
             tries=reader.count(blobs, "poisonBlobThreshold", "extensions.blobs.", usual.tries),
         ),
+        service_bus=_service_bus(reader, reader.child(extensions, "serviceBus", "extensions.")),
         timeout=reader.timeout(root),
         retry=reader.retry(root),
         log_level=reader.level(logging_level),
@@ -129,6 +154,30 @@ def parse_timespan(text: str) -> float:
         raise ValueError(f"{text!r} has a part out of range")
     whole = int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + int(seconds)
     return whole + float(fraction or 0)
+
+
+def _service_bus(reader: "_Reader", given: Mapping[str, object]) -> ServiceBusSettings:
+    path, usual = "extensions.serviceBus.", ServiceBusSettings()
+    if given.get("autoCompleteMessages", True) is not True:
+        # Outside of C# nothing can settle a message but the host, so that each would run until it is dead-lettered.
+        reader.mistakes.append(f"{path}autoCompleteMessages must be true")
+    if given.get("maxConcurrentCallsPerSession", 1) != 1:
+        reader.mistakes.append(
+            f"{path}maxConcurrentCallsPerSession must be 1: this host keeps a session's order"
+        )
+    settings = ServiceBusSettings(
+        prefetch=reader.count(given, "prefetchCount", path, usual.prefetch, least=0),
+        calls=reader.count(given, "maxConcurrentCalls", path, usual.calls),
+        sessions=reader.count(given, "maxConcurrentSessions", path, usual.sessions),
+        session_idle=reader.seconds(given, "sessionIdleTimeout", path, usual.session_idle),
+        renewal=reader.seconds(given, "maxAutoLockRenewalDuration", path, usual.renewal),
+        largest_batch=reader.count(given, "maxMessageBatchSize", path, usual.largest_batch),
+        smallest_batch=reader.count(given, "minMessageBatchSize", path, usual.smallest_batch),
+        batch_wait=reader.seconds(given, "maxBatchWaitTime", path, usual.batch_wait),
+    )
+    if settings.smallest_batch > settings.largest_batch:
+        reader.mistakes.append(f"{path}minMessageBatchSize is more than maxMessageBatchSize")
+    return settings
 
 
 class _Reader:
@@ -161,12 +210,23 @@ class _Reader:
             return None
         return None if value == -1 else value
 
-    def count(self, parent: Mapping[str, object], key: str, prefix: str, default: int) -> int:
+    def count(
+        self, parent: Mapping[str, object], key: str, prefix: str, default: int, *, least: int = 1
+    ) -> int:
         value = parent.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.mistakes.append(f"{prefix}{key} must be a whole number above 0")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            self.mistakes.append(f"{prefix}{key} must be a whole number above {least - 1}")
             return default
         return value
+
+    def seconds(self, parent: Mapping[str, object], key: str, prefix: str, default: float) -> float:
+        if key not in parent:
+            return default
+        try:
+            return parse_timespan(str(parent[key]))
+        except ValueError as error:
+            self.mistakes.append(f"{prefix}{key}: {error}")
+            return default
 
     def timeout(self, root: Mapping[str, object]) -> float | None:
         value = root.get("functionTimeout")

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from tools.local.host.context import Context, RetryContext, Scope, TraceContext, current_scope, thread_storage
 from tools.local.host.loading import LoadedFunction
@@ -34,6 +35,26 @@ class InvocationTimedOut(InvocationFailed):
     """The function took longer than functionTimeout allows."""
 
 
+class Outputs(Protocol):
+    """What sends the values that functions give to their output bindings."""
+
+    def arguments(self, function: LoadedFunction) -> Mapping[str, object]:
+        """What the function gets for its outputs, by their names."""
+
+    async def send(self, function: LoadedFunction, arguments: Mapping[str, object], result: object) -> None:
+        """Send what was set, or returned. A failure is a failure of the function."""
+
+
+class NoOutputs:
+    """For functions that have none."""
+
+    def arguments(self, function: LoadedFunction) -> Mapping[str, object]:
+        return {}
+
+    async def send(self, function: LoadedFunction, arguments: Mapping[str, object], result: object) -> None:
+        """Nothing is sent."""
+
+
 class Invoker:
     """Runs functions; `timeout` is in seconds, None for no limit, and holds for each try by itself."""
 
@@ -42,11 +63,13 @@ class Invoker:
         *,
         timeout: float | None,
         threads: int | None = None,
+        outputs: Outputs | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="function")
         self._sleep = sleep
+        self._outputs = outputs or NoOutputs()
         self._running: set[asyncio.Task[object]] = set()
         self._busy: set[str] = set()
 
@@ -128,7 +151,8 @@ class Invoker:
         describe: Callable[[object], Mapping[str, object]],
     ) -> object:
         scope = Scope(function.name, str(uuid.uuid4()))
-        values = dict(arguments)
+        outputs = self._outputs.arguments(function)
+        values = {**arguments, **outputs}
         if function.wants_context:
             values["context"] = Context(scope, str(function.directory), trace, retry)
         token = current_scope.set(scope)
@@ -138,6 +162,7 @@ class Invoker:
             try:
                 async with asyncio.timeout(self._timeout) as limit:
                     result = await self._call(function, values, scope)
+                    await self._outputs.send(function, outputs, result)
             except TimeoutError as error:
                 # A function's own TimeoutError is its failure, not the host's limit.
                 if not limit.expired():

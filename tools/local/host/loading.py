@@ -26,6 +26,12 @@ from tools.local.host.retry import RetryPolicy, parse_retry_policy
 
 MODULE = "function_app"
 HTTP_TRIGGER = "httpTrigger"
+SERVICE_BUS_OUTPUT = "serviceBus"
+"""The one kind of output, beside the answer of HTTP, that this host supplies."""
+
+RETURNED = "$return"
+"""The name of a binding that takes what the function returns."""
+
 Level = Literal["anonymous", "function", "admin"]
 _LEVELS: Mapping[str, Level] = {"anonymous": "anonymous", "function": "function", "admin": "admin"}
 
@@ -64,6 +70,13 @@ class LoadedFunction:
     http: HttpBinding | None
     retry: RetryPolicy | None
     disabled: bool
+
+    @property
+    def outputs(self) -> tuple[Binding, ...]:
+        """What it sends through bindings. One named $return takes what the function returns."""
+        return tuple(
+            each for each in self.bindings if each.kind == SERVICE_BUS_OUTPUT and each.direction == "out"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +166,15 @@ def _http(
     name: str, trigger: Binding, bindings: tuple[Binding, ...], parameters: Mapping[str, inspect.Parameter]
 ) -> HttpBinding:
     for binding in bindings:
-        if binding is not trigger and binding.kind != "http":
+        if binding is not trigger and binding.kind not in ("http", SERVICE_BUS_OUTPUT):
             raise HostError(
                 f"{name}: this host can't supply the binding {binding.name!r} of type {binding.kind}"
             )
-    unknown = set(parameters) - {trigger.name, "context"}
-    missing = {trigger.name} - set(parameters)
-    if unknown or missing:
+    outputs = {each.name for each in bindings if each.kind == SERVICE_BUS_OUTPUT} - {RETURNED}
+    if set(parameters) - {"context"} != {trigger.name, *outputs}:
+        wanted = ", ".join(repr(each) for each in (trigger.name, *sorted(outputs)))
         raise HostError(
-            f"{name}: the parameters must be {trigger.name!r} and, if wanted, 'context'; "
+            f"{name}: the parameters must be {wanted} and, if wanted, 'context'; "
             f"got {', '.join(parameters) or 'none'}"
         )
     route = str(trigger.settings.get("route") or name).strip("/")

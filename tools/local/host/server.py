@@ -22,6 +22,8 @@ from tools.local.host.http_request import DEFAULT_BODY_LIMIT, BodyLimits
 from tools.local.host.http_trigger import HttpTrigger
 from tools.local.host.invocation import Invoker
 from tools.local.host.loading import HTTP_TRIGGER, LoadedApp
+from tools.local.host.servicebus_output import ServiceBusOutputs
+from tools.local.host.servicebus_trigger import ServiceBusTrigger
 from tools.local.host.timer_trigger import TimerTrigger
 from tools.local.host.triggers import Parts, RunsOnDemand, Trigger, TriggerFactory
 
@@ -52,7 +54,8 @@ class Host:
 
     def __init__(self, app: LoadedApp, settings: HostSettings, options: Options) -> None:
         self._app, self._options = app, options
-        self.invoker = Invoker(timeout=settings.timeout, threads=options.threads)
+        self._outputs = ServiceBusOutputs(app.functions, options.environment)
+        self.invoker = Invoker(timeout=settings.timeout, threads=options.threads, outputs=self._outputs)
         self.triggers: list[Trigger] = []
         self.admin = Admin(app.functions)
         factories = _factories(options, self.admin)
@@ -99,6 +102,7 @@ class Host:
         late = await self.invoker.drain(left)
         if late:
             _log.warning("%d invocation(s) took longer than the grace period and were cancelled", late)
+        await self._outputs.close()
         closed = await self._close()
         return closed and not late
 
@@ -169,6 +173,7 @@ def _factories(options: Options, admin: Admin) -> Mapping[str, TriggerFactory]:
         HTTP_TRIGGER: lambda parts: HttpTrigger(parts, options.limits, admin),
         "timerTrigger": TimerTrigger,
         "blobTrigger": BlobTrigger,
+        "serviceBusTrigger": ServiceBusTrigger,
     }
 
 

@@ -1,7 +1,7 @@
 """The seam between the host and what sets functions off.
 
 The host knows triggers only by this protocol: it builds one per kind, starts them all, and on the way out stops
-them all before it closes the app. HTTP, timers and blobs are there; a Service Bus receiver joins by being named in
+them all before it closes the app. HTTP, timers, blobs and Service Bus are there; another kind joins by being named in
 `server._factories`.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from tools.local.host.errors import HostError
 from tools.local.host.hostjson import HostSettings
 from tools.local.host.invocation import Invoker
-from tools.local.host.loading import LoadedFunction
+from tools.local.host.loading import RETURNED, LoadedFunction
 from tools.local.host.retry import RetryPolicy
 
 
@@ -65,15 +65,17 @@ TriggerFactory = Callable[[Parts], Trigger]
 
 
 def refuse_other_bindings(function: LoadedFunction) -> None:
-    """Raise HostError for a function that wants more than its trigger and its context: there is nothing to give."""
+    """Raise HostError for a function that wants more than its trigger, its outputs and its context."""
     for binding in function.bindings:
-        if binding is not function.trigger:
+        if binding is not function.trigger and binding not in function.outputs:
             raise HostError(
                 f"{function.name}: this host can't supply the binding {binding.name!r} of type {binding.kind}"
             )
+    outputs = {each.name for each in function.outputs} - {RETURNED}
     parameters = set(inspect.signature(function.call).parameters)
-    if parameters - {"context"} != {function.trigger.name}:
+    if parameters - {"context"} != {function.trigger.name, *outputs}:
+        wanted = ", ".join(repr(each) for each in (function.trigger.name, *sorted(outputs)))
         raise HostError(
-            f"{function.name}: the parameters must be {function.trigger.name!r} and, if wanted, 'context'; "
+            f"{function.name}: the parameters must be {wanted} and, if wanted, 'context'; "
             f"got {', '.join(sorted(parameters)) or 'none'}"
         )

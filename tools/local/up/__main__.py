@@ -14,7 +14,7 @@ from tools.local.up.stack import PREPARATIONS, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start Azurite, Redis and the Functions host, and stop them together."""
+    """Start Azurite, Redis, the Service Bus and the Functions host, and stop them together."""
     parser = argparse.ArgumentParser(prog="python -m tools.local.up", description=main.__doc__)
     parser.add_argument(
         "--host", choices=("local", "func"), default="local", help="whose host (default: %(default)s)"

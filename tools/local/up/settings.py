@@ -6,16 +6,19 @@ AZURITE_BLOB_PORT   Azurite's three servers              10000
 AZURITE_QUEUE_PORT                                       10001
 AZURITE_TABLE_PORT                                       10002
 REDIS_PORT          Redis, unless REDIS_URL names one    6379
+SERVICEBUS_PORT     the Service Bus, unless              5672
+                    SERVICEBUS_CONNECTION_STRING names one
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.local.azurite.install import PROJECT
 from tools.local.processes import LOOPBACK, is_free
 from tools.local.running import AzuritePorts
+from tools.local.servicebus.address import DEFAULT_PORT, connection_string
 
 DEFAULT_PORTS = {
     "STRATA_PORT": 7071,
@@ -23,6 +26,7 @@ DEFAULT_PORTS = {
     "AZURITE_QUEUE_PORT": 10001,
     "AZURITE_TABLE_PORT": 10002,
     "REDIS_PORT": 6379,
+    "SERVICEBUS_PORT": DEFAULT_PORT,
 }
 
 
@@ -32,11 +36,12 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
-    """`ports` by the name of their setting; `redis_url` is set when Redis is somebody else's to run."""
+    """`ports` by the name of their setting; `redis_url` and `servicebus` are set when somebody else runs those."""
 
     folder: Path
     ports: Mapping[str, int]
     redis_url: str | None
+    servicebus: str | None = field(default=None, repr=False)
 
     @property
     def azurite_ports(self) -> AzuritePorts:
@@ -51,6 +56,11 @@ class StackSettings:
     def redis_address(self) -> str:
         return self.redis_url or f"redis://{LOOPBACK}:{self.ports['REDIS_PORT']}/0"
 
+    @property
+    def servicebus_address(self) -> str:
+        """A connection string."""
+        return self.servicebus or connection_string(self.ports["SERVICEBUS_PORT"])
+
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
 
@@ -61,16 +71,19 @@ class StackSettings:
 def read_settings(environment: Mapping[str, str] = os.environ) -> StackSettings:
     """Raises SettingsError for a port that isn't one, or that is given twice."""
     redis_url = environment.get("REDIS_URL") or None
+    servicebus = environment.get("SERVICEBUS_CONNECTION_STRING") or None
     ports = {name: _port(name, environment.get(name) or str(usual)) for name, usual in DEFAULT_PORTS.items()}
     if redis_url:
         del ports["REDIS_PORT"]
+    if servicebus:
+        del ports["SERVICEBUS_PORT"]
     owners: dict[int, str] = {}
     for name, port in ports.items():
         other = owners.setdefault(port, name)
         if other != name:
             raise SettingsError(f"{other} and {name} are both {port}: change one of them")
     folder = Path(environment.get("STRATA_LOCAL_DIR") or PROJECT / ".local").resolve()
-    return StackSettings(folder, ports, redis_url)
+    return StackSettings(folder, ports, redis_url, servicebus)
 
 
 def refuse_taken_ports(settings: StackSettings) -> None:
@@ -95,6 +108,7 @@ def application_environment(
         "AzureWebJobsStorage": storage,
         "PUBLIC_URL": settings.url,
         "REDIS_URL": settings.redis_address,
+        "SERVICEBUS_CONNECTION_STRING": settings.servicebus_address,
         "FUNCTIONS_WORKER_RUNTIME": "python",
         **secrets,
     }

@@ -59,6 +59,12 @@ class Stack:
                 settings.data("redis"), settings.ports["REDIS_PORT"], settings.log("redis")
             )
             self._children.append(redis.child)
+        if settings.servicebus is None:
+            self._say("starting the Service Bus ...")
+            bus = running.start_servicebus(
+                settings.data("servicebus.db"), settings.ports["SERVICEBUS_PORT"], settings.log("servicebus")
+            )
+            self._children.append(bus.child)
         for module in preparations:
             self._say(f"{module}: {_run_module(module, environment)}")
         self._say("starting the host ...")
