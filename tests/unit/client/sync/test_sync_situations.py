@@ -55,7 +55,7 @@ def outcome(here: ModelDevice, there: ModelDevice) -> dict[str, str]:
 def plan_with(device: ModelDevice, local: LocalTree, **here: object) -> Plan:
     return plan(
         device.base, local, device.server.tree(), device=replace(HERE, **here), ignoring=device.ignoring
-    )  # type: ignore[arg-type]
+    )
 
 
 # Folders that are deleted on one side
@@ -242,6 +242,19 @@ def test_a_second_edit_after_a_kill_is_no_conflict(name: str) -> None:
     assert outcome(here, there) == {"f": "1"} | {name: "3"}
 
 
+@pytest.mark.parametrize("gone", ["d", "d/f"])
+def test_a_file_brought_back_after_a_kill_is_new(gone: str) -> None:
+    """Its deletion has arrived on the server, but its base row was never dropped."""
+    here, there = with_files(d__f="1")
+    kept = dict(here.things)
+    here.delete(tuple(gone.split("/")))
+    here.look()
+    here.act(1)  # the deletion itself, not its row
+    assert "d/f" not in shown(here.server.paths())
+    here.things |= kept
+    assert outcome(here, there) == {"d/": "", "d/f": "1"}
+
+
 # What can't be seen
 
 
@@ -304,6 +317,18 @@ def test_a_new_file_that_cannot_be_read_holds_its_place() -> None:
     entries = dict(here.scan().entries)
     entries[("f",)] = replace(entries[("f",)], content=None)
     assert plan_with(here, LocalTree(entries)).actions == ()
+
+
+def test_what_would_have_to_pass_something_stuck_waits_with_it() -> None:
+    """There, `c` came below `b`, which was below `c`: while `b` can't move out here, `c` can't move in."""
+    here, there = with_files(c__b__f="1")
+    there.move(("c", "b"), ("b",))
+    there.sync()
+    there.move(("c",), ("b", "c"))
+    there.sync()
+    node = here.server.find(("b",))
+    assert plan_with(here, here.scan(), stuck=frozenset({node})).actions == ()
+    assert outcome(here, there) == {"b/": "", "b/f": "1", "b/c/": ""}
 
 
 def test_what_is_stuck_does_not_stop_the_rest() -> None:
@@ -388,7 +413,7 @@ def test_a_folder_with_something_ignored_on_the_server_is_not_deleted_there() ->
 def test_a_file_that_became_empty_at_the_same_time_is_not_sent() -> None:
     here, there = with_files(f="1")
     entry = here.scan().entries[("f",)]
-    empty = replace(entry, content=replace(entry.content, root_hash="e", size=0))  # type: ignore[type-var]
+    empty = replace(entry, content=replace(entry.content, root_hash="e", size=0))
     made = plan_with(here, LocalTree({("f",): empty}))
     assert made.actions == ()
     assert [report.rule.name for report in made.reports] == ["became_empty"]
@@ -443,7 +468,7 @@ def test_the_model_server_refuses_like_the_real_one() -> None:
     folder = here.server.find(("d",))
     assert folder
     for refused in (
-        lambda: here.server.commit(NodeId("nobody"), None, here.things[("f",)].content),  # type: ignore[arg-type]
+        lambda: here.server.commit(NodeId("nobody"), None, here.things[("f",)].content),
         lambda: here.server.move(folder, ("d", "inside")),
         lambda: here.server.move(folder, ("f",)),
         lambda: here.server.delete(folder, {folder: None}),
