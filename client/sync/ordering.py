@@ -52,7 +52,8 @@ class Rearrangement:
         self.steps: list[Step] = []
         self._where = where
         self._device = device
-        self._items = items
+        self._items = list(items)
+        self._unmoved: defaultdict[Item | None, set[str]] | None = None
         self._now: dict[Item, Place] = {}
         self._pending: dict[Item, None] = {}
         self._active: set[Item] = set()
@@ -66,7 +67,8 @@ class Rearrangement:
         self._pending = dict.fromkeys(wanted)
         folders = {item.parent for item in wanted}
         for item in self._items:
-            place = self._where(item)
+            # What is in step keeps its name, so nothing else is to get that.
+            place = self._where(item) if not item.in_step else None
             if place is not None and place.folder in folders:
                 self._slots[place.folder, name_key(place.name)].append(item)
         for item in wanted:
@@ -116,8 +118,18 @@ class Rearrangement:
             self._place(other, depth + 1)
         if before is not None and self._at(other) == before and not other.frozen:
             taken = {key for (folder, key), held in self._slots.items() if held and folder is before.folder}
+            taken |= self._names_in_step(before.folder)
             name = making_way(before.name, other.kind, device=self._device, taken=taken)
             self._move(other, Place(before.folder, name), makes_way=True)
+
+    def _names_in_step(self, folder: Item | None) -> set[str]:
+        if self._unmoved is None:
+            self._unmoved = defaultdict(set)
+            for item in self._items:
+                place = self._where(item) if item.in_step else None
+                if place is not None:
+                    self._unmoved[place.folder].add(name_key(place.name))
+        return self._unmoved[folder]
 
     def _move(self, item: Item, to: Place, *, makes_way: bool) -> None:
         at = self._at(item)
