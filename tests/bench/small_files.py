@@ -1,4 +1,4 @@
-"""Two thousand files of 16 KiB up and down, beside rclone into the same Azurite: wall time, and the blobs that they cost."""
+"""Two thousand files of 16 KiB up and down, beside rclone into an Azurite: wall time, and the blobs that they cost."""
 
 from collections.abc import Iterator
 from pathlib import Path

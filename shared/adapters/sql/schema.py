@@ -147,8 +147,8 @@ nodes = Table(
         sqlite_where=text("deleted_seq IS NOT NULL"),
         mssql_where=text("deleted_seq IS NOT NULL"),
     ),
-    # All entries of a folder, the deleted ones too: what a purge walks down.
-    Index(None, "ns_id", "parent_id"),
+    # A page of a folder in order, whatever its length; and all its entries, the deleted too, for a purge to walk.
+    Index(None, "ns_id", "parent_id", "kind", "name_key"),
 )
 
 versions = Table(
