@@ -33,7 +33,7 @@ COUNTS = {
     "deleted_here": "deleted here",
     "folders_made_there": "folders made on the server",
     "folders_made_here": "folders made here",
-    "conflicts": "kept twice",
+    "conflicts": "kept under another name",
     "failed": "failed",
 }
 """What is counted of a run, and the words for it."""

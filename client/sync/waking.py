@@ -73,18 +73,17 @@ class Waker:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
 
-    def wait(self, *, at_least: float = 0.0) -> None:
-        """Return when a run is due, not before `at_least` seconds have passed."""
+    def wait(self, *, pause: float | None = None) -> None:
+        """Return when a run is due: after `pause` seconds, whatever happens, or without one when there is a hint."""
         began = monotonic()
         with self._changed:
             while True:
                 now = monotonic()
-                due = began + self._rescan_every
-                if self._cadence.due_at is not None:
+                due = began + (self._rescan_every if pause is None else pause)
+                if pause is None and self._cadence.due_at is not None:
                     due = min(due, self._cadence.due_at)
-                if self._remote_changed:
+                if pause is None and self._remote_changed:
                     due = now
-                due = max(due, began + at_least)
                 if due <= now:
                     break
                 self._changed.wait(due - now)

@@ -37,8 +37,8 @@ class Watch:
         self._said: set[str] = set()
         self._failures = 0
 
-    def run(self) -> float:
-        """One run; returns for how many seconds the next one has to wait. Raises what ends the watch."""
+    def run(self) -> float | None:
+        """One run; returns after how many seconds to try again, if the server is away. Raises what ends the watch."""
         there = self._there
         folder = find_folder(there.folder.path)
         bind(there.database, folder, url=there.credentials.url, user_id=there.credentials.user_id)
@@ -55,7 +55,7 @@ class Watch:
         self._tell(outcome, tally, failure, before)
         if not isinstance(failure, Unreachable):
             self._failures = 0
-            return 0.0
+            return None
         self._failures += 1
         return SHORTEST_PAUSE + (_PATIENCE.pause(self._failures, None) or 0.0)
 
@@ -104,6 +104,6 @@ def watch_folder(there: Opened, wishes: Wishes, screen: Screen, *, interval: flo
         screen.note(f"watching {there.folder.path}; Ctrl-C ends it")
         try:
             while True:
-                waker.wait(at_least=watch.run())
+                waker.wait(pause=watch.run())
         except KeyboardInterrupt:
             screen.note("stopped; what was not in step yet will be by the next run")

@@ -1,0 +1,168 @@
+"""Somebody works on the same things at the same moment: what a run believed when it planned is not so any more."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.cli import main
+from client.sync.executing import Executor
+from client.sync.scanning import Ignores, Scan, scan_folder
+from tests.e2e.sync_folders import Device, sign_up, until_equal
+from tests.support.system import System
+
+
+@pytest.fixture
+def pair(system: System, tmp_path: Path, request: pytest.FixtureRequest) -> list[Device]:
+    return sign_up(tmp_path, system.url, request.node.name[5:60], 2)
+
+
+class Here:
+    """Runs a device's sync in this process, so that a test can be in the middle of it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.patch = patch
+        self._capture = capture
+
+    def sync(self, device: Device) -> int:
+        for name, value in device.strata.environment.items():
+            self.patch.setenv(name, value)
+        code = main(["--json", "sync", str(device.folder)])
+        self._capture.readouterr()
+        return code
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    return Here(monkeypatch, capfd)
+
+
+def _once(work: Callable[[], object]) -> Callable[[], None]:
+    left = [work]
+
+    def do() -> None:
+        if left:
+            left.pop()()
+
+    return do
+
+
+def test_a_folder_that_gains_a_file_while_it_is_deleted_stays_for_it(pair: list[Device], here: Here) -> None:
+    ann, ben = pair
+    ann.write("folder/old", b"1")
+    until_equal(pair)
+    (ann.folder / "folder" / "old").unlink()
+    (ann.folder / "folder").rmdir()
+
+    def from_ben() -> None:
+        ben.write("folder/new", b"2")
+        ben.sync()
+
+    meanwhile = _once(from_ben)
+    look = Executor._look_again
+
+    def look_again(self: Executor) -> None:
+        meanwhile()
+        look(self)
+
+    here.patch.setattr(Executor, "_look_again", look_again)
+    assert here.sync(ann) == 0
+    assert until_equal(pair) == {"folder": None, "folder/new": b"2"}
+
+
+def test_a_file_that_is_edited_while_it_is_deleted_keeps_the_edit(pair: list[Device], here: Here) -> None:
+    ann, ben = pair
+    ann.write("file", b"before")
+    until_equal(pair)
+    (ann.folder / "file").unlink()
+
+    def from_ben() -> None:
+        ben.write("file", b"edited")
+        ben.sync()
+
+    meanwhile = _once(from_ben)
+    look = Executor._look_again
+
+    def look_again(self: Executor) -> None:
+        meanwhile()
+        look(self)
+
+    here.patch.setattr(Executor, "_look_again", look_again)
+    assert here.sync(ann) == 0
+    assert until_equal(pair) == {"file": b"edited"}
+    assert ann.strata.json("trash")["trash"] == []
+
+
+def test_a_folder_that_is_moved_past_the_scan_is_not_taken_for_deleted(
+    pair: list[Device], here: Here
+) -> None:
+    """It leaves a folder that is still to be scanned, for one that was: it is seen nowhere."""
+    ann, _ = pair
+    ann.write("z/photos/1.jpg", b"1")
+    ann.write("a/other", b"2")
+    until_equal(pair)
+    before = {file["file_id"] for file in ann.strata.json("ls", "--recursive")["files"]}
+    moved = _once(lambda: (ann.folder / "z" / "photos").rename(ann.folder / "a" / "photos"))
+
+    def scan(root: Path, ignores: Ignores) -> Scan:
+        first = not (ann.folder / "a" / "photos").exists()
+        found = scan_folder(root, ignores)
+        if first:
+            moved()
+            for path in [path for path in found.entries if path[:2] == ("z", "photos")]:
+                del found.entries[path]
+        return found
+
+    here.patch.setattr("client.sync.rounds.scan_folder", scan)
+    ann.write("b", b"something to look for")
+    assert here.sync(ann) == 0
+    assert ann.strata.json("trash")["trash"] == []
+    assert {file["file_id"] for file in ann.strata.json("ls", "--recursive")["files"]} > before
+    assert "a/photos/1.jpg" in until_equal(pair)
+
+
+def test_two_devices_that_make_the_same_new_file_keep_both(pair: list[Device], here: Here) -> None:
+    ann, ben = pair
+    until_equal(pair)
+    ann.write("new", b"from ann")
+    ben.write("new", b"from ben")
+    run = Executor.run
+    meanwhile = _once(ben.sync)
+
+    def late(self: Executor, plan: object) -> None:
+        meanwhile()
+        run(self, plan)  # type: ignore[arg-type]
+
+    here.patch.setattr(Executor, "run", late)
+    assert here.sync(ann) == 0
+    tree = until_equal(pair)
+    assert set(tree.values()) == {b"from ann", b"from ben"}
+    assert tree["new"] == b"from ben"
+
+
+def test_a_watch_outlives_its_server(stopped_system: System, tmp_path: Path) -> None:
+    system = stopped_system
+    with system.azurite():
+        with system.host() as host:
+            (ann,) = sign_up(tmp_path, system.url, "patient", 1)
+            watch = ann.start("--watch", "--interval", "1")
+            ann.write("before", b"1")
+            _wait_until(lambda: len(ann.strata.json("ls")["files"]) == 1)
+            host.kill()
+        try:
+            ann.write("meanwhile", b"2")
+            assert watch.poll() is None
+            with system.host():
+                _wait_until(lambda: len(ann.strata.json("ls")["files"]) == 2)
+        finally:
+            watch.terminate()
+            out, _ = watch.communicate(timeout=30)
+        assert watch.returncode == 0, out
+
+
+def _wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
