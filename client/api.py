@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 from client.batches import Commit, read_manifests, read_results, write_batch
@@ -182,9 +183,12 @@ class Api:
         """As `move`, for what is known by its id; raises Conflicting, NotThere."""
         return decode(self._change("PATCH", f"{kind}s/{node_id}", {"path": path}), Moved, what="moving").path
 
-    def delete_folder(self, folder_id: str) -> None:
-        """Delete a folder with all that is in it; raises NotThere."""
-        self._change("DELETE", f"folders/{folder_id}", None)
+    def delete_folder(self, folder_id: str, *, as_of: str | None = None) -> None:
+        """Delete a folder with all that is in it; raises NotThere.
+
+        With the cursor `as_of`, raises Conflicting when another device has changed something in it since.
+        """
+        self._change("DELETE", f"folders/{folder_id}", None, {"as_of": as_of} if as_of else {})
 
     def versions(self, file_id: str) -> Iterator[RemoteVersion]:
         """A file's versions, newest first; raises NotThere."""
@@ -246,13 +250,20 @@ class Api:
         }
         return decode(self._change("POST", "undo", document), Undone, what="undoing")
 
-    def _change(self, method: str, route: str, document: Mapping[str, object] | None) -> bytes:
+    def _change(
+        self,
+        method: str,
+        route: str,
+        document: Mapping[str, object] | None,
+        params: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         """Send a change that is made once, however often it has to be sent."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         if document is not None:
             headers |= JSON
         body = encode(document) if document is not None else b""
-        return self._session.send(Call(method, route, headers=headers, body=body)).body
+        call = Call(method, route, params=params, headers=headers, body=body)
+        return self._session.send(call).body
 
     def folder(self, path: str, *, limit: int | None = None) -> Iterator[Page]:
         """Pages of what is directly in the folder `path`; raises NotThere."""
@@ -283,10 +294,10 @@ class Api:
         call = Call("GET", f"files/download/{file_id}", params={"version": version_id})
         return self._session.send(call).body
 
-    def delete(self, file_id: str) -> None:
-        """Delete a file; raises NotThere."""
+    def delete(self, file_id: str, *, as_of: str | None = None) -> None:
+        """Delete a file; raises NotThere, and with `as_of` as `delete_folder`."""
         try:
-            self._session.send(Call("DELETE", f"files/delete/{file_id}"))
+            self._change("DELETE", f"files/delete/{file_id}", None, {"as_of": as_of} if as_of else {})
         except NotThere as error:
             if error.tries == 1:  # otherwise the answer to the first try may have been lost on its way
                 raise

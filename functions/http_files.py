@@ -28,8 +28,9 @@ from functions._shapes import (
     show_folder,
 )
 from shared.container import Application
+from shared.domain.accounts import Caller
 from shared.domain.errors import Malformed, StrataError, TooLarge
-from shared.domain.ids import BlobId, NodeId, VersionId, parse_id
+from shared.domain.ids import BlobId, NamespaceId, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.usecases.commit_batch import Batch, Refusal, Result
 from shared.usecases.get_manifests import VersionBlocks
@@ -126,7 +127,8 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     @served.route(bp, "api/files/delete/{file_id}", "DELETE")
     async def delete_file(req: func.HttpRequest) -> func.HttpResponse:
         key = parse_key(req.headers.get("idempotency-key"))
-        await app.delete_file(caller_of(req, app), file_id_of(req), idempotency_key=key)
+        caller = caller_of(req, app)
+        await app.delete_file(caller, file_id_of(req), seen=seen_of(req, app, caller), idempotency_key=key)
         return answer({"message": "File deleted successfully"})
 
     return bp
@@ -161,6 +163,12 @@ def _show_result(result: Result) -> dict[str, object]:
 def file_id_of(req: func.HttpRequest) -> NodeId:
     """The file that the route names; raises Malformed."""
     return NodeId(parse_id(req.route_params.get("file_id", ""), "file_id"))
+
+
+def seen_of(req: func.HttpRequest, app: Application, caller: Caller) -> Mapping[NamespaceId, int] | None:
+    """What the cursor in `as_of` says that the caller has seen, None without one; raises Malformed, CursorReset."""
+    cursor = req.params.get("as_of")
+    return app.follow_changes.seen(caller, cursor) if cursor else None
 
 
 def version_of(req: func.HttpRequest) -> VersionId | None:

@@ -5,7 +5,7 @@ import azure.functions as func
 from functions._http import answer, caller_of, integer_of, json_of, namespace_of
 from functions._routes import RouteTable
 from functions._shapes import Target, show_entry, show_folder
-from functions.http_files import FILE, PAGE, file_id_of
+from functions.http_files import FILE, PAGE, file_id_of, seen_of
 from shared.container import Application
 from shared.domain.errors import Malformed
 from shared.domain.ids import NodeId, parse_id
@@ -37,7 +37,9 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     @served.route(bp, FOLDER, "DELETE")
     async def delete_folder(req: func.HttpRequest) -> func.HttpResponse:
         key = parse_key(req.headers.get("idempotency-key"))
-        done = await app.change_folders.delete(caller_of(req, app), _folder_id_of(req), key=key)
+        caller = caller_of(req, app)
+        seen = seen_of(req, app, caller)
+        done = await app.change_folders.delete(caller, _folder_id_of(req), seen=seen, key=key)
         return answer({"message": "Folder deleted successfully", "seq": done["seq"]})
 
     @served.route(bp, "api/search", "GET")

@@ -78,3 +78,7 @@ class Journal(Protocol):
     ) -> Sequence[tuple[int, datetime, Change]]:
         """All changes of these nodes from `since_seq` on, whoever made them, in order, with seq and time."""
         ...
+
+    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[tuple[NodeId, DeviceId]]:
+        """The nodes of at most `limit` changes behind `seq`, in order, with the devices that made them."""
+        ...

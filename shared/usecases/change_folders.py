@@ -1,5 +1,6 @@
 """Folders made, entries moved and renamed, folders deleted: each one small change, whatever is below."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.usecases.tree import (
     living_node,
     origin_of,
     path_of,
+    refuse_changed,
     refuse_taken,
     refuse_too_deep,
 )
@@ -89,11 +91,22 @@ class ChangeFolders:
             key=key,
         )
 
-    async def delete(self, caller: Caller, folder_id: NodeId, *, key: str | None) -> dict[str, Any]:
-        """Move a folder and all that is under it to the trash; returns {id, seq}. Raises NotFound."""
+    async def delete(
+        self,
+        caller: Caller,
+        folder_id: NodeId,
+        *,
+        seen: Mapping[NamespaceId, int] | None = None,
+        key: str | None,
+    ) -> dict[str, Any]:
+        """Move a folder and all that is under it to the trash; returns {id, seq}.
+
+        Raises NotFound, PreconditionFailed as `refuse_changed`.
+        """
 
         def work(tx: Transaction, member: Member) -> dict[str, Any]:
             node = living_node(tx, member.namespace, folder_id, NodeKind.FOLDER)
+            refuse_changed(tx, member, folder_id, seen)
             seq = self.tree.record(tx, member, ChangeKind.FOLDER_DELETED, node.id)
             tx.files.delete_node(member.namespace, node.id, seq=seq)
             return {"id": node.id, "seq": seq}

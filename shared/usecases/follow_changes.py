@@ -18,7 +18,7 @@ In the middle of a page a parent may be one that is told only later. Behind the 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,11 @@ class FollowChanges:
             return self._journal(tx, caller.user_id, reading, standings, limit)
 
         return await self.metadata.read(work)
+
+    def seen(self, caller: Caller, cursor: str) -> Mapping[NamespaceId, int]:
+        """How far the holder of a cursor has read each namespace, as seqs; raises as the call does."""
+        reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)
+        return {ns: seq for ns, (seq, _) in reading.seqs.items()}
 
     def _snapshot(
         self,

@@ -5,12 +5,12 @@ under the next seq. Whatever the size of what is below, it touches one node.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from shared.domain.errors import NameExists, NotFound, Unacceptable
+from shared.domain.errors import NameExists, NotFound, PreconditionFailed, Unacceptable
 from shared.domain.ids import NamespaceId, NodeId, UserId
 from shared.domain.names import MAX_DEPTH, Name
 from shared.ports.metadata import Metadata, Transaction
@@ -118,6 +118,26 @@ def refuse_taken(
     there = tx.files.child(namespace, parent, name.key)
     if there is not None and there.id != mover:
         raise NameExists(f"{there.name!r} is in this folder already", entry=there.name, kind=there.kind.value)
+
+
+MOST_TOUCHED = 10_000
+"""Changes that a precondition looks through, each a way up the tree; behind more it is taken for broken."""
+
+
+def refuse_changed(
+    tx: Transaction, member: Member, node_id: NodeId, seen: Mapping[NamespaceId, int] | None
+) -> None:
+    """Raise PreconditionFailed when another device has changed something at or below the node since `seen`.
+
+    `seen` says how far the caller has read each namespace's journal; None makes no condition. The namespace is locked.
+    """
+    if seen is None:
+        return
+    ns = member.namespace
+    touched = tx.journal.touched(ns, seq=seen.get(ns, 0), limit=MOST_TOUCHED)
+    others = {node for node, device in touched if device != member.device_id}
+    if len(touched) == MOST_TOUCHED or any(tx.files.is_within(ns, node, node_id) for node in others):
+        raise PreconditionFailed("another device has changed it since: look at it again")
 
 
 def living_node(tx: Transaction, namespace: NamespaceId, node_id: NodeId, kind: NodeKind | None) -> Node:

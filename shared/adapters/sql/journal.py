@@ -121,6 +121,15 @@ class SqlJournal:
                 told.append((row.seq, row.created_at, change))
         return told
 
+    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[tuple[NodeId, DeviceId]]:
+        behind = (
+            select(changes.c.node_id, changes.c.device_id)
+            .where(changes.c.ns_id == namespace, changes.c.seq > seq)
+            .order_by(changes.c.seq, changes.c.position)
+            .limit(limit)
+        )
+        return [(row.node_id, row.device_id) for row in self._connection.execute(behind)]
+
 
 def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:
     change = Change(ChangeKind(row.change_kind), row.changed_node, row.changed_version, row.device_id)
