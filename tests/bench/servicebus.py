@@ -74,9 +74,11 @@ def _handled(bus: ServiceBus) -> Row:
 async def _handling(connection: str) -> list[float]:
     """Seconds from the call of send to the message in the hands of somebody who waits for it."""
     took: list[float] = []
-    async with AsyncClient.from_connection_string(connection) as client:
-        sender = client.get_topic_sender("t")
-        drain = client.get_subscription_receiver("t", "one", receive_mode="receiveanddelete")
+    async with (
+        AsyncClient.from_connection_string(connection) as client,
+        client.get_topic_sender("t") as sender,
+        client.get_subscription_receiver("t", "one", receive_mode="receiveanddelete") as drain,
+    ):
         while await drain.receive_messages(1_000, max_wait_time=0.5):
             pass
         for _ in range(HANDLED):
@@ -87,8 +89,6 @@ async def _handling(connection: str) -> list[float]:
             await waiting
             took.append(time.perf_counter() - start)
             await sending
-        await sender.close()
-        await drain.close()
     return took
 
 

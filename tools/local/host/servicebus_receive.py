@@ -141,7 +141,8 @@ class Crew:
                 return False
             self._help()
             while True:
-                idle = self._settings.session_idle
+                # The SDK doesn't know "not at all".
+                idle = max(self._settings.session_idle, 0.1)
                 messages = await self._unless_stopping(self._take(receiver, idle))
                 if not messages:
                     return True
