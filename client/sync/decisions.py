@@ -110,7 +110,9 @@ def _paths_of(action: Action | Report, trees: Trees) -> list[Names]:
     if path:
         return [path]
     node = node_of(action)
-    return [names_of(trees.base, node)] if node else []
+    if node is None:
+        return []
+    return [names_of(trees.base, node) or names_of(trees.remote.entries, node)]
 
 
 def names_of(tree: Mapping[NodeId, BaseEntry] | Mapping[NodeId, RemoteEntry], node: NodeId) -> Names:

@@ -19,7 +19,7 @@ from client.errors import BlocksMissing, CommandFailed, Conflicting, Corrupt, Lo
 from client.reading import Identity, read_again
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.manifests import Blocks, Manifests
-from client.sync.trees import Fingerprint, Kind, Upload
+from client.sync.trees import Fingerprint, Upload
 from client.wire import Committed
 from shared.domain.blocks import BlockRef, Sha256
 from shared.domain.cutting import MIN_SIZE
@@ -119,14 +119,13 @@ class Uploader:
 
     def _open(self, action: Upload) -> _Outgoing:
         path = self._folder.at(action.path)
-        self._folder.check(path, Kind.FILE, action.fingerprint)
         try:
             identity = Identity.of(path.lstat())
         except OSError:
             raise Outdated(f"{path} has vanished") from None
         blocks = self._manifests.blocks(action.content)
         if blocks is None or not _is(identity, action.fingerprint):
-            raise Outdated(f"{path}: what is in it isn't known any more")
+            raise Outdated(f"{path} has changed since it was looked at")
         return _Outgoing(action, path, identity, blocks)
 
     # -- many small files ---------------------------------------------------------------------------------------

@@ -159,6 +159,7 @@ def test_folders_that_were_filled_apart_become_one_and_lose_nothing(pair: list[D
     done = ben.sync()
     assert done["conflicts"] == []
     assert done["done"]["deleted_here"] == done["done"]["deleted_there"] == 0
+    assert ben.strata.json("why", ben.folder / "same")["rule"] == "met_equal"
     assert until_equal(pair) == {"same": b"equal", "mine": b"ann", "theirs": b"ben"}
 
 

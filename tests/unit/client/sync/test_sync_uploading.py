@@ -210,6 +210,22 @@ def test_a_file_that_changes_on_its_way_is_not_committed(sending: Sending, size:
 
 
 @pytest.mark.parametrize("size", [100 * KIB, 3 * MIB])
+def test_a_file_that_changes_is_not_committed_even_if_nothing_of_it_travels(
+    sending: Sending, size: int
+) -> None:
+    place = sending.root / "a"
+    place.write_bytes(noise(size))
+    plan = sending.planned()
+    sending.send(plan)
+    sending.outcomes.clear()
+    sending.server.committed.clear()
+    sending.server.before = lambda call: place.write_bytes(b"2") and None
+    sending.send(plan)
+    assert isinstance(sending.outcomes["a"], Outdated)
+    assert sending.server.committed == {}
+
+
+@pytest.mark.parametrize("size", [100 * KIB, 3 * MIB])
 def test_blocks_that_get_lost_before_the_commit_are_sent_again(sending: Sending, size: int) -> None:
     (sending.root / "a").write_bytes(noise(size))
     plan = sending.planned()
