@@ -292,6 +292,19 @@ async def test_messages_that_never_end_are_bounded(serving: Serving) -> None:
         await works(port)
 
 
+async def test_parts_of_links_that_ended_are_not_held(serving: Serving) -> None:
+    async with serving() as (_, port), raw_client(port) as client:
+        for _ in range(40):
+            sender = await client.sender("q")
+            for _ in range(3):
+                client.send(sender, bytes(60_000), more=True)
+            client.say(Detach(sender.handle, closed=True))
+            await client.wait_for(Detach)
+        sender = await client.sender("q")
+        client.send(sender, message(b"fine"))
+        assert accepted(await client.wait_for(Disposition))
+
+
 async def test_a_message_beyond_the_limit_is_let_through_unread(serving: Serving) -> None:
     async with serving() as (_, port), raw_client(port) as client:
         sender = await client.sender("q")

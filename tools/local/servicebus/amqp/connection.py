@@ -35,6 +35,7 @@ from tools.local.servicebus.amqp.performatives import (
     SaslInit,
     SaslMechanisms,
     SaslOutcome,
+    Transfer,
     read_performative,
     refusal,
     write_performative,
@@ -288,7 +289,8 @@ class Connection(asyncio.Protocol):
                 return
             raise Malformed(f"no session has begun on channel {channel}")
         session.heard(performative, payload)
-        if session.held and sum(each.held for each in self._sessions.values()) > MOST_HELD:
+        part = isinstance(performative, Transfer) and performative.more
+        if part and sum(each.held for each in self._sessions.values()) > MOST_HELD:
             raise Malformed(f"more than {MOST_HELD} bytes of messages that aren't complete")
 
     # --- time

@@ -149,11 +149,15 @@ class IncomingLink(Link):
         )
         self._replenish()
 
-    def transferred(self, transfer: Transfer, payload: bytes) -> int:
-        """Take a frame; returns by how many bytes this link now holds more. Raises Malformed."""
+    @property
+    def held(self) -> int:
+        """Bytes of a message that isn't complete."""
+        return len(self._parts)
+
+    def transferred(self, transfer: Transfer, payload: bytes) -> None:
+        """Take a frame. Raises Malformed."""
         if not self.is_attached or self.handler is None:
-            return 0
-        before = len(self._parts)
+            return
         if self._first is None:
             if transfer.delivery_id is None:
                 raise Malformed("the first frame of a message needs a delivery id")
@@ -166,7 +170,7 @@ class IncomingLink(Link):
             # The rest of it still comes: it is let through unread, and the refusal follows its last frame.
             self._parts.clear()
         if transfer.more and not transfer.aborted:
-            return len(self._parts) - before
+            return
         octets, size, self._first = bytes(self._parts), self._size, None
         self._parts, self._size = bytearray(), 0
         self.delivery_count = (self.delivery_count + 1) & 0xFFFFFFFF
@@ -179,7 +183,6 @@ class IncomingLink(Link):
                 self.handler.received(first.delivery_id, octets, first.message_format or 0, settled=settled)
         if self.credit < CREDIT // 2 and self.is_attached:
             self._replenish()
-        return -before
 
     def settle(self, delivery_id: int, outcome: Performative) -> None:
         """Tell the client what became of a message."""

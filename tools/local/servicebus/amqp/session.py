@@ -62,8 +62,6 @@ class Session:
         self._next_delivery = 0
         self._unsettled: dict[int, tuple[OutgoingLink, bytes]] = {}
         self._waiting: deque[tuple[Transfer, bytes]] = deque()
-        self.held = 0
-        """Bytes of messages whose frames have come only in part."""
         wire.write(
             channel,
             Begin(
@@ -143,6 +141,11 @@ class Session:
             case _:
                 raise Malformed(f"{type(performative).__name__} does not belong into a session")
 
+    @property
+    def held(self) -> int:
+        """Bytes of messages whose frames have come only in part."""
+        return sum(link.held for link in self._links.values() if isinstance(link, IncomingLink))
+
     def links(self) -> Iterator[IncomingLink | OutgoingLink]:
         yield from tuple(self._links.values())
 
@@ -173,7 +176,7 @@ class Session:
         self._incoming_left -= 1
         link = self._links.get(transfer.handle)
         if isinstance(link, IncomingLink):
-            self.held += link.transferred(transfer, payload)
+            link.transferred(transfer, payload)
         # Else it was on its way when this side ended the link: nobody waits for it.
         if self._incoming_left < WINDOW // 2:
             self.flow()
