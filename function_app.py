@@ -8,6 +8,7 @@ from functions import (
     blob_staged,
     http_auth,
     http_blocks,
+    http_devices,
     http_files,
     http_folders,
     http_health,
@@ -27,6 +28,7 @@ _served = RouteTable()
 # Each role can be a function app of its own, scaled by itself; one app with all of them is the default.
 if "api" in application.settings.roles:
     app.register_functions(http_auth.routes(application, _served))
+    app.register_functions(http_devices.routes(application, _served))
     app.register_functions(http_files.routes(application, _served))
     app.register_functions(http_folders.routes(application, _served))
     app.register_functions(http_history.routes(application, _served))

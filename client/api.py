@@ -14,6 +14,7 @@ from client.transport import Call, Transport, encode
 from client.wire import (
     Changes,
     Committed,
+    Devices,
     FolderMade,
     Grant,
     Grants,
@@ -24,9 +25,11 @@ from client.wire import (
     Page,
     Purged,
     Registered,
+    RemoteDevice,
     RemoteFile,
     RemoteFolder,
     RemoteVersion,
+    Renamed,
     TrashedEntry,
     TrashPage,
     Undone,
@@ -239,6 +242,21 @@ class Api:
         params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         reply = self._session.send(Call("GET", "changes", params=params))
         return decode(reply.body, Changes, what="following the changes")
+
+    def devices(self) -> list[RemoteDevice]:
+        """The devices that are logged in as this user, seen last first."""
+        return list(
+            decode(self._session.send(Call("GET", "devices")).body, Devices, what="listing devices").devices
+        )
+
+    def rename_device(self, device_id: str, name: str) -> str:
+        """Returns the name as the server keeps it; raises NotThere."""
+        body = self._change("PATCH", f"devices/{device_id}", {"name": name})
+        return decode(body, Renamed, what="renaming a device").name
+
+    def revoke_device(self, device_id: str) -> None:
+        """End a device's login; raises NotThere."""
+        self._change("DELETE", f"devices/{device_id}", None)
 
     def undo(self, device: str, since: datetime, until: datetime, *, dry_run: bool) -> Undone:
         """Take back what a device did, or tell what that would be; raises Refused for too much at once."""

@@ -1,6 +1,7 @@
 """The command `strata`: its commands, and the one place where an error becomes an exit code."""
 
 import functools
+import gc
 import os
 import signal
 import sys
@@ -33,7 +34,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "client.history_commands": ("history", "restore", "trash"),
         "client.undo_command": ("undo",),
     },
-    "Account": {"client.account_commands": ("register", "login", "logout")},
+    "Account": {
+        "client.account_commands": ("register", "login", "logout"),
+        "client.device_command": ("devices",),
+    },
 }
 """The commands by the panel of --help that shows them and the module that has them.
 
@@ -105,6 +109,8 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; the entry point of `strata`."""
+    # What a start makes stays: looking through it for garbage as often as usual takes a tenth of a short command.
+    gc.set_threshold(20_000, 20, 20)
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Known before the arguments are parsed, since parsing may be what fails.
     screen = Screen(as_json="--json" in given, quiet=False)

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from client.connection import logged_in
+from client.device_command import find
 from client.errors import Misuse
 from client.options import JsonOption, QuietOption, place_of, screen_of
 from client.screen import Document, Screen
 from client.wire import Undone
+
+ID_LENGTH = 32
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -26,7 +29,7 @@ def undo(
         str | None, typer.Option("--until", metavar="TIME", help="Up to when; default: now.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="ID", help="Whose changes; default: this device's.")
+        str | None, typer.Option("--device", metavar="DEVICE", help="Whose changes; default: this device's.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
@@ -50,7 +53,9 @@ def undo(
     if end < start:
         raise Misuse("--until is before --since")
     with logged_in(place_of(context), Event()) as api:
-        whose = device or api.device_id
+        # What an ended device did can be undone too: it is in no list any more, so a whole id is taken as it is.
+        whole = device is None or len(device) == ID_LENGTH
+        whose = (device or api.device_id) if whole else find(api.devices(), device or "").device_id
         planned = api.undo(whose, start, end, dry_run=True)
         if dry_run or not planned.undone_count:
             _show(screen, planned, done=False)

@@ -67,6 +67,25 @@ class RemoteFolder(Answer, frozen=True):
     folder_id: str = ""
 
 
+class RemoteDevice(Answer, frozen=True):
+    """A device that is logged in; `current` for the one that asks."""
+
+    device_id: str
+    name: str
+    platform: str
+    created_at: str
+    last_seen_at: str
+    current: bool
+
+
+class Devices(Answer, frozen=True):
+    devices: Sequence[RemoteDevice]
+
+
+class Renamed(Answer, frozen=True):
+    name: str
+
+
 class Moved(Answer, frozen=True):
     path: str
 

@@ -37,6 +37,10 @@ class Refresh(msgspec.Struct):
     refresh_token: Text
 
 
+class DeviceName(msgspec.Struct):
+    name: Label
+
+
 class PasswordChange(msgspec.Struct):
     password: Text
     new_password: Text
@@ -108,6 +112,15 @@ class Undo(msgspec.Struct):
 
 class RestoreVersion(msgspec.Struct):
     version_id: str
+
+
+def clean_label(text: str, room: int) -> str:
+    """A device's label without characters that could disturb the lists that it is shown in.
+
+    It is cut at `room` UTF-16 units, in which SQL Server counts what a column holds.
+    """
+    printable = "".join(c if c.isprintable() else "�" for c in text)
+    return printable.encode("utf-16-le")[: 2 * room].decode("utf-16-le", "ignore").strip() or "unnamed"
 
 
 def parse_time(raw: str | None) -> datetime | None:

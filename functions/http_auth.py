@@ -4,7 +4,7 @@ import azure.functions as func
 
 from functions._http import answer, caller_of, json_of
 from functions._routes import RouteTable
-from functions._shapes import Credentials, Login, PasswordChange, Refresh
+from functions._shapes import Credentials, Login, PasswordChange, Refresh, clean_label
 from shared.container import Application
 from shared.domain.ids import DeviceId, parse_id
 from shared.usecases.sign_in import DeviceClaim, SignedIn
@@ -23,7 +23,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     async def login(req: func.HttpRequest) -> func.HttpResponse:
         wanted = json_of(req, Login)
         known = DeviceId(parse_id(wanted.device_id, "device_id")) if wanted.device_id else None
-        claim = DeviceClaim(_label(wanted.device_name, 128), _label(wanted.platform, 64), known)
+        claim = DeviceClaim(clean_label(wanted.device_name, 128), clean_label(wanted.platform, 64), known)
         signed_in = await app.sign_in.log_in(wanted.username, wanted.password, claim)
         return answer({"message": "Login successful", **_tokens(signed_in)})
 
@@ -71,12 +71,3 @@ def _tokens(signed_in: SignedIn) -> dict[str, object]:
         "device_id": signed_in.device_id,
         "user_id": signed_in.user_id,
     }
-
-
-def _label(text: str, room: int) -> str:
-    """A device's label without characters that could disturb the lists that it is shown in.
-
-    It is cut at `room` UTF-16 units, in which SQL Server counts what a column holds.
-    """
-    printable = "".join(c if c.isprintable() else "�" for c in text)
-    return printable.encode("utf-16-le")[: 2 * room].decode("utf-16-le", "ignore").strip() or "unnamed"

@@ -37,6 +37,7 @@ from shared.usecases.sweep_staging import SweepStaging
 from shared.usecases.tree import TreeWriter
 from shared.usecases.undo_changes import UndoChanges
 from shared.usecases.upload_file import UploadFile
+from shared.usecases.use_devices import UseDevices
 from shared.usecases.use_trash import UseTrash
 from shared.usecases.use_versions import UseVersions
 
@@ -69,6 +70,7 @@ class Application:
     reconcile_blobs: ReconcileBlobs
     change_folders: ChangeFolders
     undo_changes: UndoChanges
+    use_devices: UseDevices
     use_trash: UseTrash
     use_versions: UseVersions
     follow_changes: FollowChanges
@@ -147,6 +149,7 @@ def build(settings: Settings) -> Application:
         reconcile_blobs=ReconcileBlobs(metadata, store, clock),
         change_folders=ChangeFolders(tree, ids),
         undo_changes=UndoChanges(tree, ids),
+        use_devices=UseDevices(metadata, clock),
         use_trash=UseTrash(metadata, tree),
         use_versions=UseVersions(metadata, commit_file),
         follow_changes=FollowChanges(metadata, seals),

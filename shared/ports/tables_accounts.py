@@ -1,5 +1,6 @@
 """Users, their devices, and the refresh tokens of each device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,6 +23,15 @@ class Device:
     user_id: UserId
     name: str
     platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDevice:
+    """A device with its first login, and its last login or renewal of its tokens."""
+
+    device: Device
+    created_at: datetime
+    last_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +79,16 @@ class Accounts(Protocol):
         """Note that a device signed in; False when the user has no such device, or it is revoked."""
         ...
 
-    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> None:
-        """End the device; a later login makes a new one."""
+    def devices(self, user: UserId) -> Sequence[SeenDevice]:
+        """The user's devices that are not revoked, seen last first."""
+        ...
+
+    def rename_device(self, device: DeviceId, user: UserId, name: str) -> bool:
+        """Whether the user has such a device that is not revoked."""
+        ...
+
+    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> bool:
+        """End the device; a later login makes a new one. False when the user has no such device, or it is ended."""
         ...
 
     def is_current(self, caller: Caller) -> bool:

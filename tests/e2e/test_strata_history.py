@@ -113,3 +113,15 @@ def test_what_a_device_did_is_undone(strata: Strata, username: str, tmp_path: Pa
 def test_times_that_are_none(strata: Strata) -> None:
     for arguments in (("--since", "soon"), ("--since", "1h", "--until", "2h"), ("--since", "1e9d")):
         assert strata.run("undo", *arguments).returncode == 2
+
+
+def test_a_lost_device_is_ended(strata: Strata, username: str, tmp_path: Path) -> None:
+    phone = Strata(tmp_path / "phone", strata.url)
+    device = phone.log_in(username)
+    strata.json("devices", "--rename", device, "--to", "lost phone")
+    assert {each["name"] for each in strata.json("devices")["devices"]} > {"lost phone"}
+    assert strata.run("devices", "--revoke", "no such thing").returncode == 4
+    assert strata.run("devices", "--rename", device).returncode == 2
+    assert strata.json("devices", "--revoke", "lost phone") == {"revoked": device}
+    assert phone.run("ls").returncode == 3
+    assert [each["current"] for each in strata.json("devices")["devices"]] == [True]

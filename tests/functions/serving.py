@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from functions import (
     http_auth,
     http_blocks,
+    http_devices,
     http_files,
     http_folders,
     http_health,
@@ -68,6 +69,7 @@ class Site:
         site, served = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS), RouteTable()
         modules = (
             http_auth,
+            http_devices,
             http_files,
             http_folders,
             http_history,

@@ -1,5 +1,6 @@
 """Users, devices and refresh tokens in SQL."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
@@ -9,7 +10,7 @@ from shared.adapters.sql.schema import devices, refresh_tokens, users
 from shared.domain.accounts import Caller, Username
 from shared.domain.errors import UsernameTaken
 from shared.domain.ids import DeviceId, FamilyId, UserId
-from shared.ports.tables_accounts import Device, RefreshToken, User
+from shared.ports.tables_accounts import Device, RefreshToken, SeenDevice, User
 
 _USER = select(users.c.user_id, users.c.username, users.c.password_hash, users.c.token_epoch)
 
@@ -90,16 +91,32 @@ class SqlAccounts:
         ).scalar_one()
 
     def see_device(self, device: DeviceId, user: UserId, *, now: datetime) -> bool:
-        change = update(devices).where(
-            devices.c.device_id == device, devices.c.user_id == user, devices.c.revoked_at.is_(None)
-        )
-        return self._connection.execute(change.values(last_seen_at=now)).rowcount == 1
+        return self._change_device(device, user, last_seen_at=now)
 
-    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> None:
+    def devices(self, user: UserId) -> Sequence[SeenDevice]:
+        theirs = (
+            select(devices)
+            .where(devices.c.user_id == user, devices.c.revoked_at.is_(None))
+            .order_by(devices.c.last_seen_at.desc(), devices.c.device_id)
+        )
+        return [
+            SeenDevice(
+                Device(row.device_id, row.user_id, row.name, row.platform), row.created_at, row.last_seen_at
+            )
+            for row in self._connection.execute(theirs)
+        ]
+
+    def rename_device(self, device: DeviceId, user: UserId, name: str) -> bool:
+        return self._change_device(device, user, name=name)
+
+    def revoke_device(self, device: DeviceId, user: UserId, *, now: datetime) -> bool:
+        return self._change_device(device, user, revoked_at=now)
+
+    def _change_device(self, device: DeviceId, user: UserId, **values: object) -> bool:
         change = update(devices).where(
             devices.c.device_id == device, devices.c.user_id == user, devices.c.revoked_at.is_(None)
         )
-        self._connection.execute(change.values(revoked_at=now))
+        return self._connection.execute(change.values(**values)).rowcount == 1
 
     def is_current(self, caller: Caller) -> bool:
         wanted = {"b_device": caller.device_id, "b_user": caller.user_id, "b_epoch": caller.epoch}
