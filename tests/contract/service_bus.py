@@ -7,10 +7,11 @@ import asyncio
 import datetime
 import functools
 import inspect
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ import azure.servicebus
 import azure.servicebus.aio
 import pytest
 import pytest_asyncio
-from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage, ServiceBusSubQueue
+from azure.servicebus import (
+    NEXT_AVAILABLE_SESSION,
+    ServiceBusMessage,
+    ServiceBusReceivedMessage,
+    ServiceBusSubQueue,
+)
+from azure.servicebus.exceptions import OperationTimeoutError
 
 from tools.local.running import running_servicebus
 
@@ -59,6 +66,8 @@ def service_bus_connections(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 async def buses(service_bus_connections: dict[str, str]) -> AsyncIterator[list["Bus"]]:
     """Both clients, kept for a module: their parts take half a second each to open and to close."""
     buses = [Bus(connection, flavor) for flavor, connection in service_bus_connections.items()]
+    if CONNECTION:
+        await buses[-1].clear()
     yield buses
     await asyncio.gather(*(bus.close() for bus in buses))
 
@@ -116,13 +125,36 @@ class Bus:
         # One try: a refusal is the answer here, not something to try again.
         self._client = module.ServiceBusClient.from_connection_string(connection, retry_total=0)
         self._senders: dict[str, Any] = {}
-        self._kept: dict[tuple[str, bool, str], Any] = {}
+        self._kept: dict[tuple[str, bool, str], list[Any]] = {}
         self._ending: list[asyncio.Task[None]] = []
 
     async def close(self) -> None:
-        kept = (*self._senders.values(), *self._kept.values())
+        kept = (*self._senders.values(), *(each for some in self._kept.values() for each in some))
         await asyncio.gather(*(each.close() for each in kept), *self._ending)
         await self._awaited(self._client).close()
+
+    async def clear(self) -> None:
+        """Take away what an earlier run, that failed, has left behind."""
+        [namespace] = json.loads(ENTITIES.read_text())["UserConfig"]["Namespaces"]
+        places = [(each["Name"], each["Properties"]) for each in namespace["Queues"]] + [
+            (f"{topic['Name']}/{each['Name']}", each["Properties"])
+            for topic in namespace["Topics"]
+            for each in topic["Subscriptions"]
+        ]
+        for path, properties in places:
+            await self._clear(path, dead=True)
+            if properties.get("RequiresSession"):
+                with suppress(OperationTimeoutError):
+                    while True:
+                        await self._clear(path, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=2)
+            else:
+                await self._clear(path)
+
+    async def _clear(self, path: str, *, dead: bool = False, **options: Any) -> None:
+        mode = "receiveanddelete"
+        async with self.receiver(path, dead=dead, receive_mode=mode, **options) as receiver:
+            while await receiver.receive_messages(100, max_wait_time=1):
+                pass
 
     def _awaited(self, target: Any) -> Any:
         return InThread(target) if self._is_sync else target
@@ -142,13 +174,25 @@ class Bus:
 
     @asynccontextmanager
     async def receiver(self, entity: str, *, dead: bool = False, **options: Any) -> AsyncIterator[Any]:
-        """A receiver of a queue or of `topic/subscription`, open. It is closed while the tests go on."""
-        receiver = self._receiver(entity, dead=dead, **options)
+        """A receiver of a queue or of `topic/subscription`, open.
+
+        A plain one is kept for the next test, unless it has credit left: it would take what others wait for. All
+        others are closed while the tests go on.
+        """
+        mode = options.get("receive_mode", "peeklock")
+        kept = self._kept.setdefault((entity, dead, mode), [])
+        plain = set(options) <= {"receive_mode"}
+        receiver = kept.pop() if plain and kept else self._receiver(entity, dead=dead, **options)
+        done = False
         try:
             await receiver._open_with_retry()
             yield receiver
+            done = True
         finally:
-            self._ending.append(asyncio.ensure_future(self._end(receiver)))
+            if done and plain and receiver._handler._link.current_link_credit == 0:
+                kept.append(receiver)
+            else:
+                self._ending.append(asyncio.ensure_future(self._end(receiver)))
 
     def _receiver(self, entity: str, *, dead: bool, **options: Any) -> Any:
         if dead:
@@ -159,14 +203,6 @@ class Bus:
         else:
             made = self._client.get_queue_receiver(entity, **options)
         return self._awaited(made)
-
-    async def _keep(self, entity: str, mode: str, *, dead: bool) -> Any:
-        """A receiver that stays open. It must not be left with credit, or it would take what others wait for."""
-        key = (entity, dead, mode)
-        if key not in self._kept:
-            self._kept[key] = self._receiver(entity, dead=dead, receive_mode=mode)
-            await self._kept[key]._open_with_retry()
-        return self._kept[key]
 
     @staticmethod
     async def _end(receiver: Any) -> None:
@@ -181,10 +217,8 @@ class Bus:
         self, entity: str, count: int = 1, *, dead: bool = False, session_id: str | None = None
     ) -> list[ServiceBusReceivedMessage]:
         """Receive and delete exactly that many messages."""
-        mode = "receiveanddelete"
-        if session_id is None:
-            return await take(await self._keep(entity, mode, dead=dead), count)
-        async with self.receiver(entity, receive_mode=mode, session_id=session_id) as receiver:
+        options = {} if session_id is None else {"session_id": session_id}
+        async with self.receiver(entity, dead=dead, receive_mode="receiveanddelete", **options) as receiver:
             return await take(receiver, count)
 
     async def session(self, receiver: Any) -> Any:
@@ -192,8 +226,8 @@ class Bus:
 
     async def waiting(self, entity: str, *, dead: bool = False) -> list[str]:
         """The bodies of all messages of an entity, which are left where they are."""
-        receiver = await self._keep(entity, "peeklock", dead=dead)
-        return [str(each) for each in await receiver.peek_messages(250, sequence_number=1)]
+        async with self.receiver(entity, dead=dead) as receiver:
+            return [str(each) for each in await receiver.peek_messages(250, sequence_number=1)]
 
     def lock_renewer(self) -> Any:
         return self._awaited(self._module.AutoLockRenewer())

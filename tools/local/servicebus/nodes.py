@@ -155,7 +155,7 @@ class Nodes:
         self._accept(connection, queue, link, granted[0])
 
     def _accept(self, connection: Connection, queue: SessionQueue, link: OutgoingLink, owner: Owner) -> None:
-        until = queue.held_until(owner, self._dispatcher.now())
+        until = queue.locked_until(owner.session)
         self._begin(
             connection,
             queue,

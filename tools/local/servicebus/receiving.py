@@ -62,7 +62,7 @@ class QueueReceiver:
             return
         until = stored.lock.until
         if until is None and self.owner is not None and isinstance(self.queue, SessionQueue):
-            until = self.queue.held_until(self.owner, self._dispatcher.now())
+            until = self.queue.locked_until(self.owner.session)
         self.link.send(stored.delivered(locked_until=until), stored.lock.token.bytes_le)
 
     def session_lost(self) -> None:

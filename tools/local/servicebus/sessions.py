@@ -108,6 +108,11 @@ class SessionQueue(Queue):
         """Raises LockLost."""
         return self._owned(owner, now).until
 
+    def locked_until(self, session: str) -> int:
+        """When its lock ends, or has ended; 0 for a session that nobody has had."""
+        record = self._sessions.get(session)
+        return 0 if record is None else record.until
+
     def owner_of(self, session: str, now: int) -> Owner | None:
         record = self._sessions.get(session)
         return record.owner if record is not None and record.until > now else None
