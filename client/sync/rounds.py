@@ -91,9 +91,11 @@ class Sync:
         with Crew(self._wishes.jobs, room=FILES_UNDER_WAY, stop=line.stop) as crew:
             follower = RemoteFollower(line.api, self._database)
             ignoring = read_ignores(self._root)
-            if self._is_settled(crew, follower, ignoring, outcome):
+            kept = self._database.get("settled")
+            if kept is not None and self._is_settled(kept, crew, follower, ignoring, outcome):
+                self._database.put(finished_at=_now())
                 return
-            scan = self._look(crew, follower, ignoring, outcome)
+            scan = self._look(crew, None if kept else follower, ignoring, outcome)
             # What follows takes a moment to load, and mostly nothing has changed.
             from client.sync.one_round import OneRound
 
@@ -116,18 +118,18 @@ class Sync:
                 ignoring = read_ignores(self._root)
                 scan = self._look(crew, follower, ignoring, outcome)
             else:
-                raise LocalProblem(f"{self._root} keeps changing: run it again later", code="changed")
+                self._tally.failed(".", LocalProblem("it keeps changing: run it again later", code="changed"))
             work.finish()
             if not self._wishes.dry_run:
-                remove_parts(scan.parts, wanted=())
-                outcome.settled = not plan.reports and not work.troubled
+                if plan.is_empty:
+                    remove_parts(scan.parts, wanted=())
+                outcome.settled = plan.is_empty and not plan.reports and not work.troubled
                 self._keep(scan, settled=outcome.settled)
 
-    def _is_settled(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome) -> bool:
-        """Whether neither side has changed since a run that left nothing open."""
-        kept = self._database.get("settled")
-        if kept is None:
-            return False
+    def _is_settled(
+        self, kept: str, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome
+    ) -> bool:
+        """Whether neither side has changed since the run that left nothing open and `kept` this."""
         crew.submit(follower.follow, urgent=True)
         patterns = (self._root / IGNORE_FILE).exists()
         digest = digest_of(self._root, asking(ignoring) if patterns else None)
@@ -156,10 +158,13 @@ class Sync:
         state = _Settled(scan.digest, len(scan.entries), passed) if settled and scan.digest else None
         self._database.put(settled=msgspec.json.encode(state).decode() if state else None, finished_at=_now())
 
-    def _look(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome) -> Scan:
-        """Scan the folder, and follow the journal meanwhile."""
+    def _look(
+        self, crew: Crew, follower: RemoteFollower | None, ignoring: Ignoring, outcome: Outcome
+    ) -> Scan:
+        """Scan the folder, and follow the journal meanwhile unless that was just done."""
 
-        crew.submit(follower.follow, urgent=True)
+        if follower:
+            crew.submit(follower.follow, urgent=True)
         scan = scan_folder(self._root, asking(ignoring))
         crew.drain()
         outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)

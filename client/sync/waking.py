@@ -24,6 +24,13 @@ _GATHER_MS = 150
 """Milliseconds for which the operating system's events are gathered into one hint."""
 
 
+_ATTENTION_MS = 500
+"""Milliseconds after which the watching thread looks whether it is to end."""
+
+_GOODBYE = 1.0
+"""Seconds that the end of a watch waits for each thread."""
+
+
 class RemoteChange(Protocol):
     """Somebody who hears of changes on the server."""
 
@@ -64,14 +71,17 @@ class Waker:
         self._cadence = Cadence()
         self._remote_changed = False
         self._rescan_every = RESCAN
+        self._threads = [Thread(target=work, daemon=True) for work in (self._watch, self._listen)]
 
     def __enter__(self) -> "Waker":
-        for work in (self._watch, self._listen):
-            Thread(target=work, daemon=True, name=f"strata-{work.__name__}").start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        for thread in self._threads:  # they use what is closed after this
+            thread.join(_GOODBYE)
 
     def wait(self, *, pause: float | None = None) -> None:
         """Return when a run is due: after `pause` seconds, whatever happens, or without one when there is a hint."""
@@ -100,6 +110,7 @@ class Waker:
                 watch_filter=lambda _, path: not _is_part(path),
                 debounce=_GATHER_MS,
                 stop_event=self._stop,
+                rust_timeout=_ATTENTION_MS,
                 raise_interrupt=False,
             ):
                 with self._changed:

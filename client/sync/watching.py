@@ -1,13 +1,13 @@
 """`strata sync --watch`: run after run, until Ctrl-C.
 
-A server that is away ends a run and not the watch: it is said once, and tried again after pauses that grow. What was
-saved meanwhile is on the disk, which is where the next run finds it. A login that has ended, or a folder that is gone,
-ends the watch, since waiting would not help.
+A failure ends a run and not the watch: it is said once, and when the server is away, the next try comes after pauses
+that grow. What was saved meanwhile is on the disk, which is where the next run finds it. A login that has ended, or a
+folder that is gone, ends the watch, since waiting would not help.
 """
 
 from threading import Event
 
-from client.errors import CommandFailed, Held, Unreachable
+from client.errors import CommandFailed, NotLoggedIn, Stopped, Unexpected, Unreachable
 from client.retrying import Patience
 from client.screen import Screen, error_member
 from client.sync.binding import bind
@@ -47,13 +47,15 @@ class Watch:
         before = there.meter.count
         try:
             Sync(there.database, folder.path, self._wishes, tally).run(there.line(Event()), outcome)
-        except (Unreachable, Held) as error:
+        except (NotLoggedIn, Stopped):
+            raise
+        except CommandFailed as error:
             failure = error
         for each in outcome.passed_over:
             if each.error:
                 tally.failed(shown_path(each.path), each.error)
         self._tell(outcome, tally, failure, before)
-        if not isinstance(failure, Unreachable):
+        if not isinstance(failure, (Unreachable, Unexpected)):
             self._failures = 0
             return None
         self._failures += 1

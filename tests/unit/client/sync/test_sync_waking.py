@@ -48,7 +48,7 @@ def woken(tmp_path: Path, remote: Told) -> Iterator[Callable[[], bool]]:
             return done.wait(10)
 
         yield woke
-    remote.news.put(False)
+        remote.news.put(False)
     assert blind == []
 
 
