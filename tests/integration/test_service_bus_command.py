@@ -20,7 +20,10 @@ CONFIG = {
         "Namespaces": [
             {
                 "Name": "n",
-                "Queues": [{"Name": "orders", "Properties": {"MaxDeliveryCount": 1}}],
+                "Queues": [
+                    {"Name": "orders", "Properties": {"MaxDeliveryCount": 1}},
+                    {"Name": "devices", "Properties": {"RequiresSession": True}},
+                ],
                 "Topics": [
                     {
                         "Name": "events",
@@ -80,6 +83,26 @@ def test_peeking_shows_and_takes_nothing(broker: ServiceBus, config: Path) -> No
                 found += [str(each) for each in receiver.receive_messages(3, max_wait_time=10)]
 
 
+def test_a_look_disturbs_no_session(broker: ServiceBus, config: Path) -> None:
+    with ServiceBusClient.from_connection_string(broker.connection_string) as client:
+        with client.get_queue_sender("devices") as sender:
+            for name in ("a", "b"):
+                sender.send_messages(ServiceBusMessage(f"for {name}", session_id=name))
+        with client.get_queue_receiver("devices", session_id="a") as receiver:
+            [message] = receiver.receive_messages(1, max_wait_time=10)
+            code, out, err = run(config, "peek", "devices", "--port", str(broker.port))
+            assert (code, err) == (0, "2 message(s)\n")
+            assert "session id: a" in out
+            assert "for b" in out
+            receiver.complete_message(message)
+        code, out, err = run(config, "peek", "--port", str(broker.port))
+        assert (code, err) == (0, "1 message(s)\n"), "of all entities"
+        with client.get_queue_receiver("devices", session_id="b") as receiver:
+            [message] = receiver.receive_messages(1, max_wait_time=10)
+            assert message.delivery_count == 0
+            receiver.complete_message(message)
+
+
 def test_dead_letters_are_shown_with_their_reasons_and_driven_back(broker: ServiceBus, config: Path) -> None:
     port = ("--port", str(broker.port))
     with ServiceBusClient.from_connection_string(broker.connection_string) as client:
@@ -122,7 +145,7 @@ def test_help_says_what_there_is(config: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["peek", "a/b/c/d"], 2, "neither QUEUE nor TOPIC/SUBSCRIPTION"),
-        (["peek", "nowhere"], 1, "could not be found"),
+        (["peek", "nowhere"], 1, "has it this entity?"),
         (["redrive"], 2, "ENTITY"),
         (["swim"], 2, "invalid choice"),
     ],
@@ -140,7 +163,7 @@ def test_without_a_broker_it_says_how_to_start_one(config: Path) -> None:
     [port] = processes.free_ports(1)
     code, _, err = run(config, "peek", "orders", "--port", str(port))
     assert code == 1
-    assert "is the broker running?" in err
+    assert "Is the broker running" in err
     assert "Traceback" not in err
 
 

@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, StoreFailed, OSError) as error:
         print(error, file=sys.stderr)
     except ServiceBusError as error:
-        print(f"{error}\n(is the broker running? `python -m tools.local.servicebus serve`)", file=sys.stderr)
+        print(error, file=sys.stderr)
+        print(
+            "Is the broker running (`python -m tools.local.servicebus serve`), and has it this entity?",
+            file=sys.stderr,
+        )
     return 1
 
 

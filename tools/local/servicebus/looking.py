@@ -1,25 +1,25 @@
-"""Looking into a broker from outside, through the SDK: any Service Bus will do, but for `redrive`.
+"""Looking into a broker from outside, over the SDK's connection.
+
+The SDK peeks through receivers, and a receiver of an entity with sessions has to lock one of them: a look would take
+it from whoever works on it. Requests to `$management` need no receiver. The SDK has a part that makes such requests
+without one, for the listing of sessions; it is private, and used here because its version is pinned (7.15.0).
 
 Redriving by receiving and sending again isn't the same: through a topic every subscription would get the message a
 second time, and one that detects duplicates would drop it. So it is an operation of this broker, which moves the
 message back into the one queue that it died in.
 """
 
+import functools
 import json
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
-from azure.servicebus import (
-    ServiceBusClient,
-    ServiceBusReceivedMessage,
-    ServiceBusReceiver,
-    ServiceBusSubQueue,
-)
-from azure.servicebus._common import mgmt_handlers
+from azure.servicebus import ServiceBusClient, ServiceBusReceivedMessage
+from azure.servicebus._common import constants, mgmt_handlers
 
-from tools.local.servicebus.amqp.values import Int
 from tools.local.servicebus.management import REDRIVE
 
 LONGEST_BODY = 200
@@ -53,13 +53,6 @@ class Place:
 
     def __str__(self) -> str:
         return self.queue or f"{self.topic}/{self.subscription}"
-
-    def receiver(self, client: ServiceBusClient, *, dead: bool) -> ServiceBusReceiver:
-        """A receiver that is used for its management link only: it takes nothing."""
-        part = ServiceBusSubQueue.DEAD_LETTER if dead else None
-        if self.queue is not None:
-            return client.get_queue_receiver(self.queue, sub_queue=part)
-        return client.get_subscription_receiver(str(self.topic), str(self.subscription), sub_queue=part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +92,11 @@ def peek(
     client: ServiceBusClient, place: Place, *, dead: bool, start: int = 1, count: int | None = None
 ) -> Iterator[Seen]:
     """Messages in their order, without taking them; all there are when there is no count."""
-    with place.receiver(client, dead=dead) as receiver:
-        shown = f"{place}/$DeadLetterQueue" if dead else str(place)
+    shown = f"{place}/$DeadLetterQueue" if dead else str(place)
+    with closing(_Requests(client, place, dead=dead)) as requests:
         while count is None or count > 0:
             wanted = _PAGE if count is None else min(count, _PAGE)
-            page = receiver.peek_messages(max_message_count=wanted, sequence_number=start)
+            page = requests.peek(start, wanted)
             if not page:
                 return
             yield from (_seen(shown, each) for each in page)
@@ -112,15 +105,43 @@ def peek(
 
 
 def redrive(client: ServiceBusClient, place: Place, count: int) -> int:
-    """Move messages from the dead-letter queue back, as new ones, the oldest first; returns how many.
+    """Move messages from the dead-letter queue back, as new ones, the oldest first; returns how many."""
+    with closing(_Requests(client, place, dead=True)) as requests:
+        return requests.redrive(count)
 
-    Uses a private method of the SDK (7.15.0) to reach an operation that only this broker has.
-    """
-    with place.receiver(client, dead=True) as receiver:
-        answer = receiver._mgmt_request_response_with_retry(
-            REDRIVE.encode(), {"message-count": Int(count)}, mgmt_handlers.default
-        )
+
+class _Requests:
+    """Requests to the `$management` of one place."""
+
+    def __init__(self, client: ServiceBusClient, place: Place, *, dead: bool) -> None:
+        part = "/$DeadLetterQueue" if dead else ""
+        without_receiver: Callable[..., Any] = client._create_session_browser
+        if place.queue is not None:
+            self._handler = without_receiver(f"{place.queue}{part}")
+        else:
+            self._handler = without_receiver(str(place.topic), f"{place.subscription}{part}")
+
+    def close(self) -> None:
+        self._handler.close()
+
+    def peek(self, start: int, count: int) -> list[ServiceBusReceivedMessage]:
+        transport = self._handler._amqp_transport
+        read = functools.partial(mgmt_handlers.peek_op, receiver=self._handler, amqp_transport=transport)
+        body = {
+            constants.MGMT_REQUEST_FROM_SEQUENCE_NUMBER: transport.AMQP_LONG_VALUE(start),
+            constants.MGMT_REQUEST_MAX_MESSAGE_COUNT: count,
+        }
+        found = self._ask(constants.REQUEST_RESPONSE_PEEK_OPERATION, body, lambda *args, **_: read(*args[:3]))
+        return cast("list[ServiceBusReceivedMessage]", found)
+
+    def redrive(self, count: int) -> int:
+        answer = self._ask(REDRIVE.encode(), {"message-count": count}, mgmt_handlers.default)
         return int(cast("dict[bytes, int]", answer)[b"moved"])
+
+    def _ask(self, operation: bytes, body: Mapping[str, object], read: Callable[..., Any]) -> object:
+        return self._handler._mgmt_request_response_with_retry(
+            operation, dict(body), read, keep_alive_associated_link=False
+        )
 
 
 def _seen(place: str, message: ServiceBusReceivedMessage) -> Seen:
