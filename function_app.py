@@ -13,6 +13,7 @@ from functions import (
     http_folders,
     http_health,
     http_history,
+    http_notifications,
     http_transfers,
     http_unmatched,
     timer_upkeep,
@@ -35,6 +36,8 @@ if "api" in application.settings.roles:
 if "blocks" in application.settings.roles:
     app.register_functions(http_blocks.routes(application, _served))
     app.register_functions(http_transfers.routes(application, _served))
+if "poll" in application.settings.roles:
+    app.register_functions(http_notifications.routes(application, _served))
 if "workers" in application.settings.roles:
     app.register_functions(blob_staged.routes(application))
     app.register_functions(timer_upkeep.routes(application))

@@ -50,6 +50,12 @@ class Settings:
     blob_account_url: Address | None = None
     """For Azure, where the application signs in by its identity."""
 
+    redis_url: str | None = field(default=None, repr=False)
+    """redis:// or rediss://, with the password if there is one; without, only this process's commits wake who waits."""
+
+    longest_wait_seconds: Annotated[int, Meta(ge=1, le=200)] = 25
+    """How long a notification may be waited for: less than what stands in front of the application allows."""
+
     cors_origins: str = ""
     """Where pages come from that may speak to the store, by comma; by default, public_url.
 

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.adapters.azure_blob import AzureBlockStore
+from shared.adapters.memory.wakeups import MemoryWakeups
 from shared.adapters.passwords import Argon2Passwords
+from shared.adapters.redis_wakeups import RedisWakeups
+from shared.adapters.ringing import RingingMetadata
 from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.sql.engine import make_engine
 from shared.adapters.sql.entra import sql_token_source
@@ -15,6 +18,7 @@ from shared.ports.block_store import BlockStore
 from shared.ports.credentials import Tokens
 from shared.ports.metadata import Metadata
 from shared.ports.system import Clock, Ids
+from shared.ports.wakeups import Wakeups
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
 from shared.usecases.admit_staged_block import AdmitStagedBlock
 from shared.usecases.change_folders import ChangeFolders
@@ -40,6 +44,7 @@ from shared.usecases.upload_file import UploadFile
 from shared.usecases.use_devices import UseDevices
 from shared.usecases.use_trash import UseTrash
 from shared.usecases.use_versions import UseVersions
+from shared.usecases.wait_for_changes import WaitForChanges
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class Application:
     use_trash: UseTrash
     use_versions: UseVersions
     follow_changes: FollowChanges
+    wakeups: Wakeups
+    wait_for_changes: WaitForChanges
     grant_blocks: GrantBlocks
     admit_staged_block: AdmitStagedBlock
     sweep_staging: SweepStaging
@@ -82,6 +89,7 @@ class Application:
 
     async def close(self) -> None:
         """Release threads and connections. A host that just ends its process may leave it out."""
+        await self.wakeups.close()
         await self.store.close()
         await self.metadata.close()
         await self.passwords.close()
@@ -95,7 +103,8 @@ def build(settings: Settings) -> Application:
         threads=settings.db_threads,
         sql_token=sql_token_source(settings.azure_client_id),
     )
-    metadata = SqlMetadata(engine, threads=settings.db_threads)
+    wakeups: Wakeups = RedisWakeups(settings.redis_url) if settings.redis_url else MemoryWakeups()
+    metadata = RingingMetadata(SqlMetadata(engine, threads=settings.db_threads), wakeups)
     store = AzureBlockStore(
         clock=clock,
         connection_string=settings.blob_connection_string,
@@ -122,6 +131,7 @@ def build(settings: Settings) -> Application:
     jobs = LeasedJob(metadata, clock, timedelta(seconds=settings.job_lease_seconds))
     check_blocks = CheckBlocks(metadata, clock, lease)
     commit_file = CommitFile(metadata, clock, ids, settings.max_file_bytes, remember)
+    follow_changes = FollowChanges(metadata, seals)
     return Application(
         settings=settings,
         clock=clock,
@@ -152,7 +162,9 @@ def build(settings: Settings) -> Application:
         use_devices=UseDevices(metadata, clock),
         use_trash=UseTrash(metadata, tree),
         use_versions=UseVersions(metadata, commit_file),
-        follow_changes=FollowChanges(metadata, seals),
+        follow_changes=follow_changes,
+        wakeups=wakeups,
+        wait_for_changes=WaitForChanges(metadata, wakeups, follow_changes),
         grant_blocks=GrantBlocks(
             metadata, store, clock, ids, timedelta(minutes=settings.upload_grant_minutes)
         ),

@@ -85,6 +85,25 @@ class FollowChanges:
 
         return await self.metadata.read(work)
 
+    async def behind(self, caller: Caller, cursor: str) -> Sequence[tuple[NamespaceId, int]]:
+        """The namespaces whose journals go on behind `cursor`, each with its last seq; raises as the call does.
+
+        A cursor in the middle of a snapshot is behind everywhere.
+        """
+
+        def work(tx: Transaction) -> Sequence[tuple[NamespaceId, int]]:
+            reader(tx, caller, None)
+            standings = {standing.id: standing for standing in tx.namespaces.seen_by(caller.user_id)}
+            reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)
+            reading.check(standings)
+            return [
+                (ns, standing.seq)
+                for ns, standing in sorted(standings.items())
+                if reading.snapshot is not None or standing.seq > reading.seqs.get(ns, (0, 0))[0]
+            ]
+
+        return await self.metadata.read(work)
+
     def seen(self, caller: Caller, cursor: str) -> Mapping[NamespaceId, int]:
         """How far the holder of a cursor has read each namespace, as seqs; raises as the call does."""
         reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)

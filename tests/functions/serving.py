@@ -20,6 +20,7 @@ from functions import (
     http_folders,
     http_health,
     http_history,
+    http_notifications,
     http_transfers,
     http_unmatched,
 )
@@ -73,6 +74,7 @@ class Site:
             http_files,
             http_folders,
             http_history,
+            http_notifications,
             http_blocks,
             http_transfers,
             http_health,

@@ -1,0 +1,153 @@
+"""Wakeups over Redis: a channel for each namespace, and one subscriber in each process that feeds all its waiters.
+
+Redis forgets a message at once, and that is enough: whoever waits has compared the journal after subscribing. When
+Redis is away, rings are dropped without waiting for it (a circuit breaker lets one try through every few seconds),
+waiters are told that none arrive, and the subscriber comes back by itself.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from shared.adapters.bells import LocalBell, LocalBells
+from shared.domain.ids import NamespaceId
+from shared.ports.wakeups import Bell
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 0.2
+"""Seconds for one exchange with Redis, behind which a commit's answer waits."""
+
+BREAK = 5.0
+"""Seconds for which Redis is left alone after a failure."""
+
+_PREFIX = "strata:changed:"
+# Redis answers a ping through the subscription, so that a connection which is dead but not closed is noticed.
+_PING_EVERY = 10.0
+
+
+class RedisWakeups:
+    """Implements the Wakeups port; opens no connection before it is used."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = Redis.from_url(
+            url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, max_connections=16
+        )
+        # The subscriber waits for hours, so its time-out is the ping's business.
+        self._quiet = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=PATIENCE)
+        self._bells = LocalBells()
+        self._left_alone_until = 0.0
+        self._subscriber: asyncio.Task[None] | None = None
+        self._pubsub: PubSub | None = None
+        self._asked_for: set[NamespaceId] = set()
+        self._subscribed: set[NamespaceId] = set()
+        self._changing = asyncio.Lock()
+
+    async def ring(self, namespaces: Collection[NamespaceId]) -> None:
+        for namespace in namespaces:
+            self._bells.ring(namespace)
+        now = asyncio.get_running_loop().time()
+        if now < self._left_alone_until:
+            return
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                for namespace in namespaces:
+                    await self._redis.publish(_PREFIX + namespace, b"")
+        except (RedisError, OSError, TimeoutError) as error:
+            self._left_alone_until = now + BREAK
+            _log.warning("Redis can't be reached, and is left alone for %.0f s: %s", BREAK, error)
+
+    @asynccontextmanager
+    async def listen(self, namespaces: Collection[NamespaceId]) -> AsyncIterator[Bell]:
+        wanted = set(namespaces)
+        bell = LocalBell(lambda: self._pubsub is not None and wanted <= self._subscribed)
+        if self._subscriber is None or self._subscriber.done():
+            self._subscriber = asyncio.create_task(self._subscribe())
+        with self._bells.hung(namespaces, bell):
+            await self._follow_listeners()
+            until = asyncio.get_running_loop().time() + PATIENCE
+            while not bell.sure and (left := until - asyncio.get_running_loop().time()) > 0:
+                await bell.heard(left)
+            yield bell
+        await self._follow_listeners()
+
+    async def close(self) -> None:
+        if self._subscriber is not None:
+            self._subscriber.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._subscriber
+        await self._redis.aclose()
+        await self._quiet.aclose()
+
+    async def _subscribe(self) -> None:
+        """Read what arrives, for as long as the process lives, over one connection after the other."""
+        while True:
+            try:
+                await self._read()
+            except (RedisError, OSError, TimeoutError) as error:
+                _log.warning("the subscription at Redis broke: %s", error)
+            self._forget()
+            await asyncio.sleep(random.uniform(0.5, 1.0) * BREAK / 2)  # noqa: S311 (spreads the return, no secret)
+
+    async def _read(self) -> None:
+        async with self._quiet.pubsub() as pubsub:
+            await pubsub.connect()
+            self._pubsub = pubsub
+            await self._follow_listeners()
+            silent = False
+            while True:
+                message = await pubsub.get_message(timeout=_PING_EVERY)
+                if message is None and silent:
+                    raise TimeoutError("Redis doesn't answer a ping")
+                if message is None and pubsub.subscribed:
+                    await pubsub.ping()
+                    silent = True
+                    continue
+                silent = False
+                if message is not None and message["channel"]:
+                    self._heed(
+                        message["type"], NamespaceId(message["channel"].decode().removeprefix(_PREFIX))
+                    )
+
+    def _heed(self, kind: str, namespace: NamespaceId) -> None:
+        match kind:
+            case "message":
+                self._bells.ring(namespace)
+            case "subscribe":
+                self._subscribed.add(namespace)
+                self._bells.ring(namespace)
+            case "unsubscribe":
+                self._subscribed.discard(namespace)
+                self._bells.ring(namespace)
+            case _:
+                pass  # the answer to a ping
+
+    async def _follow_listeners(self) -> None:
+        """Subscribe to what is listened to, and to nothing else."""
+        async with self._changing:
+            pubsub = self._pubsub
+            if pubsub is None:
+                return
+            wanted = self._bells.listened()
+            added, dropped = wanted - self._asked_for, self._asked_for - wanted
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    if added:
+                        await pubsub.subscribe(*(_PREFIX + namespace for namespace in added))
+                    if dropped:
+                        await pubsub.unsubscribe(*(_PREFIX + namespace for namespace in dropped))
+            except (RedisError, OSError, TimeoutError):
+                return  # the reader meets the same connection, and says so
+            if self._pubsub is pubsub:
+                self._asked_for = set(wanted)
+
+    def _forget(self) -> None:
+        self._pubsub, self._asked_for, self._subscribed = None, set(), set()
+        self._bells.ring_all()
