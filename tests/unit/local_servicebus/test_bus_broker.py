@@ -199,6 +199,34 @@ def test_released_counts_nothing_and_deferred_waits_for_its_number() -> None:
     assert first.sequence not in queue.messages
 
 
+def test_whoever_waits_is_woken_by_all_that_brings_a_message() -> None:
+    world = World(config())
+    queue = world.queue()
+
+    def woken() -> bool:
+        found, world.woken[:] = world.woken == ["q"], []
+        return found
+
+    world.send("q", incoming())
+    assert woken()
+    for act in (queue.abandon, queue.release):
+        act(world.token(queue.take(world.now)), world.now)
+        assert woken()
+    queue.take(world.now)
+    assert not woken()
+    world.after(10_000)
+    assert woken()
+    queue.dead_letter(world.token(queue.take(world.now)), None, None, world.now)
+    assert world.woken == [DEAD]
+    world.woken.clear()
+    world.broker.redrive(world.queue(DEAD), world.now, 1)
+    assert woken()
+    world.send("q", incoming(due=world.now + 10))
+    assert not woken()
+    world.after(10)
+    assert woken()
+
+
 def test_a_token_is_of_one_queue() -> None:
     world = World(config())
     world.send("q", incoming())

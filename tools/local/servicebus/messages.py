@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tools.local.servicebus.amqp.message import Message, read_message, symbols
+from tools.local.servicebus.amqp.message import Message, symbols
 from tools.local.servicebus.amqp.values import Timestamp
 
 _UNLIMITED = 0xFFFFFFFF
@@ -76,11 +76,6 @@ class Stored:
         if self.description is not None:
             reasons["DeadLetterErrorDescription"] = self.description
         return self.message.encoded(self.delivery_count, symbols(notes), reasons)
-
-
-def read_stored(sequence: int, raw: bytes, enqueued: int) -> Stored:
-    """A message from its bytes. Raises Malformed."""
-    return Stored(sequence, raw, read_message(raw), enqueued)
 
 
 def time_to_live(message: Message) -> int | None:

@@ -113,10 +113,6 @@ class SessionQueue(Queue):
         record = self._sessions.get(session)
         return 0 if record is None else record.until
 
-    def owner_of(self, session: str, now: int) -> Owner | None:
-        record = self._sessions.get(session)
-        return record.owner if record is not None and record.until > now else None
-
     # --- its messages and its state
 
     def take_of(self, owner: Owner, now: int) -> Stored | None:

@@ -28,8 +28,6 @@ from tools.local.servicebus.amqp.values import Described, Malformed
 CREDIT = 1_000
 """Messages that a client may send ahead of their acknowledgement, per link."""
 
-_SECOND = 1
-"""rcv-settle-mode: the receiver settles only after the sender has."""
 _SETTLED = 1
 """snd-settle-mode: all is sent settled, which is how a client asks to receive and delete."""
 
