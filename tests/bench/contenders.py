@@ -40,8 +40,11 @@ class Cost:
 class Contender(Protocol):
     """`one` is the folder of a first device, `two` that of a second one."""
 
-    one: Path
-    two: Path
+    @property
+    def one(self) -> Path: ...
+
+    @property
+    def two(self) -> Path: ...
 
     def sync_one(self) -> Cost:
         """Bring to the server what has changed on the first device; raises CalledProcessError."""
@@ -70,7 +73,7 @@ class Ours:
 
     def _sync(self, device: Strata, folder: Path) -> Cost:
         before = _used(self.servers)
-        command = [device.program(), "--json", "sync", folder, "--once"]
+        command: list[str | Path] = [device.program(), "--json", "sync", folder, "--once"]
         wall, client, told = _run(command, device.environment)
         document: dict[str, Any] = json.loads(told)
         if not document["settled"]:
