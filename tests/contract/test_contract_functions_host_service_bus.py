@@ -1,6 +1,7 @@
 """Service Bus functions on the local host, over the local Service Bus: what Microsoft's host and extension promise."""
 
 import asyncio
+import gc
 import json
 import textwrap
 from collections.abc import AsyncIterator, Callable
@@ -14,11 +15,13 @@ from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
 from tests.contract.service_bus import fresh
+from tools.local import processes
+from tools.local.host import servicebus_receive
 from tools.local.host.errors import HostError
 from tools.local.host.hostjson import parse_host_json
 from tools.local.host.loading import load_app
 from tools.local.host.server import Host, Options
-from tools.local.running import running_servicebus
+from tools.local.running import ServiceBus, running_servicebus, start_servicebus
 
 HEAD = """
 import asyncio, json, threading, time
@@ -100,16 +103,18 @@ def module_connection(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def serving(tmp_path: Path, module_connection: str) -> Serving:
     @asynccontextmanager
-    async def serve(source: str, *, grace: float = 10, **service_bus: Any) -> AsyncIterator[App]:
+    async def serve(
+        source: str, *, grace: float = 10, connection: str = module_connection, **service_bus: Any
+    ) -> AsyncIterator[App]:
         (tmp_path / "function_app.py").write_text(HEAD + textwrap.dedent(source))
-        environment = {"BUS": module_connection, "QUEUE": "in"}
+        environment = {"BUS": connection, "QUEUE": "in"}
         settings = parse_host_json(
             {"version": "2.0", "extensions": {"http": {"routePrefix": ""}, "serviceBus": service_bus}}
         )
         options = Options("127.0.0.1", 0, tmp_path / "state", grace, environment=environment)
         host = Host(load_app(tmp_path, environment), settings, options)
         await host.start()
-        async with ServiceBusClient.from_connection_string(module_connection) as client:
+        async with ServiceBusClient.from_connection_string(connection) as client:
             try:
                 yield App(tmp_path, host, client)
             finally:
@@ -415,6 +420,48 @@ async def test_admin_runs_a_function_with_a_message_of_its_own(serving: Serving)
         [loaded] = [each for each in app.host._app.functions if each.name == "run"]
         await trigger.run_now(loaded, "by hand")
         assert app.lines() == [{"body": "by hand"}]
+
+
+# The SDK leaves the sockets of connections that broke to the garbage collector, which complains of each.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+async def test_a_broker_that_goes_away_and_comes_back_is_found_again(
+    tmp_path: Path, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servicebus_receive, "_LONGEST_PAUSE", 1.0)
+    source = """
+    @app.service_bus_queue_trigger(arg_name="message", queue_name="in", connection="BUS")
+    async def queue(message: func.ServiceBusMessage):
+        note(body=body(message))
+
+    @app.service_bus_queue_trigger(arg_name="message", queue_name="sessions", connection="BUS",
+                                   is_sessions_enabled=True)
+    async def sessions(message: func.ServiceBusMessage):
+        note(body=body(message))
+    """
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    [port] = processes.free_ports(1)
+
+    def start() -> ServiceBus:
+        return start_servicebus(tmp_path / "bus.db", port, tmp_path / "bus.log", tmp_path / "config.json")
+
+    broker = start()
+    try:
+        async with serving(source, connection=broker.connection_string) as app:
+            await app.send("in", ServiceBusMessage("before"))
+            await app.noted(1)
+            broker.child.kill()
+            broker = await asyncio.to_thread(start)
+            await app.send("in", ServiceBusMessage("after"))
+            await app.send("sessions", ServiceBusMessage("in a session", session_id="s"))
+            seen = await app.noted(3, seconds=60)
+            assert sorted(each["body"] for each in seen[1:]) == ["after", "in a session"]
+            broker.child.kill()
+            # Without a broker it ends as well.
+            await asyncio.wait_for(app.host.stop(), 30)
+    finally:
+        broker.child.stop()
+    gc.collect()
+    await asyncio.sleep(0.1)
 
 
 BAD = {

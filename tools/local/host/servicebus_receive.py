@@ -98,12 +98,15 @@ class Crew:
                 pause = _SHORTEST_PAUSE
             except ServiceBusError as error:
                 _log.warning("%s: %s: %s; trying again", self._name, self._source, error)
-                await self._unless_stopping(asyncio.sleep(pause))
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            except Exception:
-                # Nobody awaits this task before the host stops: it must not die in silence.
-                _log.exception("%s: a receiver of %s has failed", self._name, self._source)
-                raise
+                pause = await self._rest(pause)
+            except Exception:  # noqa: BLE001 (whatever it was: a function that is not served any more helps nobody)
+                _log.exception("%s: a receiver of %s has failed; trying again", self._name, self._source)
+                pause = await self._rest(pause)
+
+    async def _rest(self, pause: float) -> float:
+        """Wait so many seconds, or until the host stops; returns how long to wait the next time."""
+        await self._unless_stopping(asyncio.sleep(pause))
+        return min(pause * 2, _LONGEST_PAUSE)
 
     async def _queue(self) -> bool:
         """Serve the queue until there is nothing to do, or the host stops; returns whether this worker is needed."""
