@@ -30,6 +30,7 @@ from client.wire import (
     RemoteFolder,
     RemoteVersion,
     Renamed,
+    Told,
     TrashedEntry,
     TrashPage,
     Undone,
@@ -242,6 +243,14 @@ class Api:
         params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         reply = self._session.send(Call("GET", "changes", params=params))
         return decode(reply.body, Changes, what="following the changes")
+
+    def wait_for_changes(self, cursor: str) -> Told:
+        """Wait at the server until the journal goes on behind `cursor`, or its patience (25 s) is at its end.
+
+        Raises NotThere for a server that can't tell by itself.
+        """
+        reply = self._session.send(Call("GET", "notifications", params={"cursor": cursor}))
+        return decode(reply.body, Told, what="waiting for changes")
 
     def devices(self) -> list[RemoteDevice]:
         """The devices that are logged in as this user, seen last first."""

@@ -272,6 +272,13 @@ class Changes(Answer, frozen=True):
     has_more: bool
 
 
+class Told(Answer, frozen=True):
+    """What came of waiting; `superseded` when another wait of the same device has ended this one."""
+
+    changed: bool
+    superseded: bool = False
+
+
 class FolderMade(Answer, frozen=True):
     folder_id: str
     path: str = ""

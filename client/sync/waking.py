@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Protocol
 
 from client.api import Api
-from client.errors import CommandFailed
+from client.errors import CommandFailed, NotThere
 from client.sync.cadence import Cadence
 from client.sync.database import Database
 from client.sync.scanning import PART
@@ -26,6 +26,9 @@ _GATHER_MS = 150
 
 _ATTENTION_MS = 500
 """Milliseconds after which the watching thread looks whether it is to end."""
+
+_SOON = 0.2
+"""Seconds between looks whether a run has followed the journal."""
 
 _GOODBYE = 1.0
 """Seconds that the end of a watch waits for each thread."""
@@ -56,6 +59,43 @@ class Polling:
         except CommandFailed:
             return True
         return bool(page.changes)
+
+
+class Listening:
+    """Waits at the server until the journal goes on; asks like `Polling` where a server can't tell by itself."""
+
+    def __init__(self, api: Callable[[Event], Api], database: Database, interval: float) -> None:
+        self._api = api
+        self._database = database
+        self._interval = interval
+        self._polling: Polling | None = None
+        self._told: str | None = None
+        self._told_at = 0.0
+
+    def wait(self, stop: Event) -> bool:
+        """As RemoteChange, once the first run has a cursor.
+
+        What was told is told again when the run that it woke has followed the journal, or after `interval` seconds.
+        """
+        if self._polling is not None:
+            return self._polling.wait(stop)
+        cursor = self._database.get("cursor")
+        if cursor is None or (cursor == self._told and monotonic() < self._told_at + self._interval):
+            stop.wait(_SOON)
+            return False
+        try:
+            told = self._api(stop).wait_for_changes(cursor)
+        except NotThere:
+            self._polling = Polling(self._api, self._database, self._interval)
+            return False
+        except CommandFailed:
+            return not stop.wait(self._interval)
+        if told.changed:
+            self._told, self._told_at = cursor, monotonic()
+        elif told.superseded:
+            # Another process of this device listens: two that end each other in turn would keep the server busy.
+            return not stop.wait(self._interval)
+        return told.changed
 
 
 class Waker:

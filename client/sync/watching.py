@@ -17,7 +17,7 @@ from client.sync.opening import Opened
 from client.sync.rounds import Outcome, Sync, Wishes
 from client.sync.summary import notes, run_document, run_line
 from client.sync.tally import Tally
-from client.sync.waking import Polling, Waker
+from client.sync.waking import Listening, Waker
 from client.sync.wire_count import WireCount
 
 SHORTEST_PAUSE = 2.0
@@ -99,7 +99,7 @@ class Watch:
 
 def watch_folder(there: Opened, wishes: Wishes, screen: Screen, *, interval: float) -> None:
     """Keep the folder in step until KeyboardInterrupt, which is how it is meant to end."""
-    remote = Polling(lambda stop: there.line(stop).api, there.database, interval)
+    remote = Listening(lambda stop: there.line(stop).api, there.database, interval)
     blind = "the folder can't be watched ({}); it is looked through every minute instead"
     with Waker(there.folder.path, remote, on_blind=lambda why: screen.complain(blind.format(why))) as waker:
         watch = Watch(there, wishes, screen)

@@ -89,7 +89,7 @@ async def test_a_commit_wakes(ringing: World, wakeups: MemoryWakeups, ann: Calle
 async def test_no_lost_wakeup_a_commit_between_any_two_steps(
     ringing: World, wakeups: MemoryWakeups, ann: Caller
 ) -> None:
-    """A commit is made by somebody else at each step of the wait in turn, and is heard of long before the time is up."""
+    """A commit is made by somebody else at each step of the wait in turn, and is heard of long before its end."""
     number, loop = 0, asyncio.get_running_loop()
     while True:
         number += 1

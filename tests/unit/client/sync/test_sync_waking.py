@@ -9,13 +9,13 @@ from typing import cast
 import pytest
 
 from client.api import Api
-from client.errors import Unreachable
+from client.errors import NotThere, Unreachable
 from client.sync.database import Database
-from client.sync.waking import Polling, Waker
-from client.wire import Changes
+from client.sync.waking import Listening, Polling, Waker
+from client.wire import Changes, Told
 
 
-class Told:
+class Messenger:
     """Hears of remote changes when the test says so."""
 
     def __init__(self) -> None:
@@ -26,12 +26,12 @@ class Told:
 
 
 @pytest.fixture
-def remote() -> Told:
-    return Told()
+def remote() -> Messenger:
+    return Messenger()
 
 
 @pytest.fixture
-def woken(tmp_path: Path, remote: Told) -> Iterator[Callable[[], bool]]:
+def woken(tmp_path: Path, remote: Messenger) -> Iterator[Callable[[], bool]]:
     """Waits for a wake, for at most ten seconds; whether it came."""
     blind: list[str] = []
     (tmp_path / "folder").mkdir()
@@ -52,7 +52,7 @@ def woken(tmp_path: Path, remote: Told) -> Iterator[Callable[[], bool]]:
     assert blind == []
 
 
-def test_a_change_on_the_server_wakes(woken: Callable[[], bool], remote: Told) -> None:
+def test_a_change_on_the_server_wakes(woken: Callable[[], bool], remote: Messenger) -> None:
     remote.news.put(True)
     assert woken()
 
@@ -97,3 +97,80 @@ def test_polling_asks_the_journal(tmp_path: Path, answer: Changes | Exception, c
         stopped = Event()
         stopped.set()
         assert polling.wait(stopped) is False
+
+
+class _Telling:
+    """Answers waits in turn: with a word of the server, or with an error."""
+
+    def __init__(self, *answers: Told | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def wait_for_changes(self, cursor: str) -> Told:
+        self.asked.append(cursor)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def changes(self, cursor: str | None, *, limit: int) -> Changes:
+        self.asked.append("polled")
+        return Changes(changes=[], cursor=str(cursor), has_more=False)
+
+
+def listening(database: Database, *answers: Told | Exception) -> tuple[Listening, _Telling]:
+    server = _Telling(*answers)
+    return Listening(lambda _: cast(Api, server), database, 0.001), server
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "state.db") as opened:
+        yield opened
+
+
+def test_nothing_is_asked_before_the_first_run(database: Database) -> None:
+    remote, server = listening(database)
+    assert remote.wait(Event()) is False
+    assert server.asked == []
+
+
+def test_news_are_told_once_until_the_journal_was_followed(database: Database) -> None:
+    database.put(cursor="one")
+    remote, server = listening(database, Told(changed=False), Told(changed=True), Told(changed=True))
+    remote._interval = 60
+    assert [remote.wait(Event()) for _ in range(4)] == [False, True, False, False]
+    assert server.asked == ["one", "one"]
+    database.put(cursor="two")
+    assert remote.wait(Event()) is True
+    assert server.asked[-1] == "two"
+
+
+def test_a_run_that_never_follows_is_woken_again(database: Database) -> None:
+    database.put(cursor="one")
+    remote, _ = listening(database, Told(changed=True), Told(changed=True))
+    assert remote.wait(Event()) is True
+    Event().wait(0.01)
+    assert remote.wait(Event()) is True
+
+
+def test_a_server_that_is_away_wakes_after_a_pause(database: Database) -> None:
+    database.put(cursor="one")
+    remote, _ = listening(database, Unreachable("away"), Unreachable("away"))
+    assert remote.wait(Event()) is True
+    stopped = Event()
+    stopped.set()
+    assert remote.wait(stopped) is False
+
+
+def test_a_wait_that_another_one_has_ended_pauses(database: Database) -> None:
+    database.put(cursor="one")
+    remote, _ = listening(database, Told(changed=False, superseded=True))
+    assert remote.wait(Event()) is True, "and looks, since nobody told it anything"
+
+
+def test_a_server_that_can_not_tell_is_asked(database: Database) -> None:
+    database.put(cursor="one")
+    remote, server = listening(database, NotThere("no such route"))
+    assert [remote.wait(Event()) for _ in range(3)] == [False, False, False]
+    assert server.asked == ["one", "polled", "polled"]
