@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from client.connection import anonymous
+from client.credentials import CredentialsFile
 from tests.support.system import PASSWORD, Strata
 
 Tree = dict[str, bytes | None]
@@ -34,13 +36,6 @@ class Device:
     strata: Strata
     folder: Path
 
-    @classmethod
-    def sign_in(cls, place: Path, url: str, username: str) -> "Device":
-        device = cls(Strata(place / "home", url), place / "folder")
-        device.folder.mkdir(parents=True)
-        device.strata.json("login", "--username", username, "--password-stdin", stdin=PASSWORD)
-        return device
-
     def sync(self, *options: str) -> dict[str, Any]:
         """One run that has to succeed; returns its document."""
         document: dict[str, Any] = self.strata.json("sync", self.folder, *options)
@@ -65,9 +60,19 @@ class Device:
 
 
 def sign_up(place: Path, url: str, username: str, count: int) -> list[Device]:
-    """So many devices of a new user."""
-    Strata(place / "first", url).json("register", "--username", username, "--password-stdin", stdin=PASSWORD)
-    return [Device.sign_in(place / f"device-{number}", url, username) for number in range(count)]
+    """So many devices of a new user; without a process for each step, since every test begins like this."""
+    devices = []
+    with anonymous(url) as accounts:
+        accounts.register(username, PASSWORD)
+        for number in range(count):
+            device = Device(Strata(place / f"home-{number}", url), place / f"folder-{number}")
+            device.folder.mkdir(parents=True)
+            login = accounts.login(
+                url, username, PASSWORD, device_name=f"device {number}", platform="test", device_id=None
+            )
+            CredentialsFile(device.strata.home).write(login)
+            devices.append(device)
+    return devices
 
 
 def until_equal(devices: list[Device], *, most: int = 6) -> Tree:
