@@ -235,6 +235,9 @@ class Crew:
 
     async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What the work gives, or None when the host stops first. Closing a receiver gives back what it got then."""
+        if self._stopping.is_set():
+            work.close()
+            return None
         task = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
