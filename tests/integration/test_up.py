@@ -201,7 +201,7 @@ def test_nothing_outlives_a_starter_that_is_killed(up: Up) -> None:
     assert len(parts) == 4
     child.kill()
     gone, alive = psutil.wait_procs(parts, timeout=30)
-    assert (len(gone), alive) == (3, [])
+    assert (len(gone), alive) == (4, [])
 
 
 def test_a_host_that_can_not_start_is_shown_and_the_rest_is_stopped(up: Up) -> None:

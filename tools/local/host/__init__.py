@@ -7,7 +7,8 @@ everything that the host does to a request on its way in and to an answer on its
 
     function_app.py ──loading──> functions ──┬─> triggers ──┬─ http: routes, keys, throttle, request, response
     host.json ───────hostjson──> settings ───┘       │      ├─ timer: schedule, missed runs, one host at a time
-                                                     │      └─ blob: listing, receipts, tries, poison messages
+                                                     │      ├─ blob: listing, receipts, tries, poison messages
+                                                     │      └─ Service Bus: receivers, locks, sessions, outputs
                                                      └──> invocation: context, time limit, retries, log line
 
 It is a development tool. Where it knows a behaviour of Microsoft's host it copies the behaviour, the surprising
