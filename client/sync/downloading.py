@@ -64,7 +64,7 @@ class Downloader:
     def __init__(
         self,
         api: Api,
-        reader: BlockReader,
+        reader: Callable[[], BlockReader],
         crew: Crew,
         folder: LocalFolder,
         contents: Contents,
@@ -72,7 +72,8 @@ class Downloader:
         *,
         on_bytes: Callable[[int], None],
     ) -> None:
-        """`on_bytes` is told how many bytes of files have come to be settled, from any thread."""
+        """`reader` is asked for when something is to come from the storage, `on_bytes` told how many bytes of files
+        have come to be settled, from any thread."""
         self._api = api
         self._reader = reader
         self._crew = crew
@@ -101,7 +102,7 @@ class Downloader:
             self._folder.check(place, Kind.FILE, action.replaces)
             if action.content.size <= MIN_SIZE and self._is_small_done(action, place, done):
                 return
-            version = VersionReader.of(self._api, self._reader, action.node_id, action.version_id)
+            version = VersionReader.of(self._api, self._reader(), action.node_id, action.version_id)
             if version.manifest.root_hash != action.content.root_hash:
                 raise Corrupt("a manifest has another content than the journal told")
             check_space(place.parent, action.content.size)

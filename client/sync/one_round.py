@@ -21,10 +21,10 @@ from client.sync.local_changes import LocalFolder
 from client.sync.manifests import Manifests
 from client.sync.outcomes import Stuck
 from client.sync.planning import plan
-from client.sync.remote import RemoteFollower, load_remote
+from client.sync.remote import ROOT, RemoteFollower, load_remote
 from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
-from client.sync.trees import Here, LocalTree, Names, Plan
+from client.sync.trees import Here, LocalTree, Names, Plan, RemoteTree
 from client.sync.uploading import Done, Uploader
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class OneRound:
         self._stuck = Stuck()
         self._ignoring = Ignoring()
         self._unread: dict[Names, LocalProblem] = {}
-        self._trees = Trees({}, LocalTree({}), load_remote(database))
+        self._trees = Trees({}, LocalTree({}), RemoteTree(ROOT, {}))
 
     def plan(self, scan: Scan, ignoring: Ignoring) -> Plan:
         """What to do about what was seen; reads the files that may have changed."""
@@ -93,7 +93,7 @@ class OneRound:
             self._uploader,
             Downloader(
                 self._line.api,
-                self._line.reader(),
+                self._line.reader,
                 self._crew,
                 self._folder,
                 self._contents,
