@@ -14,7 +14,7 @@ from shared.domain.ids import DeviceId, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.usecases.follow_changes import Told
 from shared.usecases.repeating import parse_key
-from shared.usecases.undo_changes import UndoRequest
+from shared.usecases.undoing import UndoRequest
 
 TRASHED = "api/trash/{node_id:length(32)}"
 

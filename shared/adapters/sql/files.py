@@ -6,19 +6,17 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Integer,
     Select,
     and_,
     bindparam,
-    func,
     insert,
-    literal_column,
     or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
+from shared.adapters.sql import ways
 from shared.adapters.sql.nodes import ANY_NODE, LIVING_NODE, VERSION_COLUMNS, node_of, version_of
 from shared.adapters.sql.paging import slices
 from shared.adapters.sql.schema import assemblies, blobs, nodes, version_blocks, versions
@@ -62,32 +60,6 @@ _CHILDREN = (
     .order_by(nodes.c.name_key)
 )
 _CHILDREN_AFTER = _CHILDREN.where(nodes.c.name_key > bindparam("b_key"))
-_FOLDERS = select(nodes.c.node_id, nodes.c.name, nodes.c.parent_id).where(
-    nodes.c.ns_id == bindparam("b_ns"),
-    nodes.c.node_id.in_(bindparam("b_ids", expanding=True)),
-    nodes.c.deleted_seq.is_(None),
-)
-
-
-def _height() -> Select[int]:
-    top = (
-        select(nodes.c.node_id, literal_column("0", Integer).label("depth"))
-        .where(nodes.c.ns_id == bindparam("b_ns"), nodes.c.node_id == bindparam("b_node"))
-        .cte("below", recursive=True)
-    )
-    # SQL Server gives a recursion up at 100 levels, so it must know the end before.
-    next_level = select(nodes.c.node_id, (top.c.depth + literal_column("1", Integer)).label("depth")).where(
-        nodes.c.ns_id == bindparam("b_ns"),
-        nodes.c.parent_id == top.c.node_id,
-        nodes.c.deleted_seq.is_(None),
-        nodes.c.purged_at.is_(None),
-        top.c.depth < bindparam("b_most"),
-    )
-    below = top.union_all(next_level)
-    return select(func.max(below.c.depth))
-
-
-_HEIGHT = _height()
 
 
 class SqlFiles:
@@ -246,26 +218,13 @@ class SqlFiles:
         return found
 
     def is_living(self, namespace: NamespaceId, node: NodeId) -> bool:
-        return NodeId(namespace) in self._way_up(namespace, node)
+        return NodeId(namespace) in ways.way_up(self._connection, namespace, node)
 
     def is_within(self, namespace: NamespaceId, node: NodeId, folder: NodeId) -> bool:
-        return folder in self._way_up(namespace, node)
-
-    def _way_up(self, namespace: NamespaceId, node: NodeId) -> set[NodeId]:
-        """The node and the living folders above it, up to the root or to the first that is deleted."""
-        way: set[NodeId] = set()
-        here: NodeId | None = node
-        while here is not None and here not in way:
-            row = self._connection.execute(_FOLDERS, {"b_ns": namespace, "b_ids": [here]}).first()
-            if row is None:
-                break
-            way.add(here)
-            here = row.parent_id
-        return way
+        return folder in ways.way_up(self._connection, namespace, node)
 
     def height(self, namespace: NamespaceId, node: NodeId, *, most: int) -> int:
-        wanted = {"b_ns": namespace, "b_node": node, "b_most": most}
-        return self._connection.execute(_HEIGHT, wanted).scalar_one()
+        return ways.height(self._connection, namespace, node, most=most)
 
     def move_node(self, namespace: NamespaceId, node: NodeId, parent: NodeId, name: Name) -> None:
         move = update(nodes).where(nodes.c.ns_id == namespace, nodes.c.node_id == node)
@@ -318,35 +277,7 @@ class SqlFiles:
         return [(row.name_key, node_of(row)) for row in rows]
 
     def paths(self, namespace: NamespaceId, some: Sequence[Node]) -> Mapping[NodeId, str]:
-        parents = {node.parent for node in some if node.parent is not None}
-        folders = self._ancestors(namespace, parents - {NodeId(namespace)})
-        found: dict[NodeId, str] = {}
-        root = NodeId(namespace)
-        for node in some:
-            names, parent = [node.name], node.parent
-            while parent is not None and parent != root and parent in folders:
-                name, above = folders[parent]
-                names.append(name)
-                parent = above
-            if parent == root:
-                found[node.id] = "/" + "/".join(reversed(names))
-        return found
-
-    def _ancestors(
-        self, namespace: NamespaceId, wanted: set[NodeId]
-    ) -> Mapping[NodeId, tuple[str, NodeId | None]]:
-        """Living folders by id, from `wanted` up to the root: a query a level, not one a file."""
-        known: dict[NodeId, tuple[str, NodeId | None]] = {}
-        while wanted:
-            above: set[NodeId] = set()
-            for ids in slices(sorted(wanted)):
-                rows = self._connection.execute(_FOLDERS, {"b_ns": namespace, "b_ids": ids})
-                for row in rows:
-                    known[row.node_id] = (row.name, row.parent_id)
-                    if row.parent_id is not None:
-                        above.add(row.parent_id)
-            wanted = above - known.keys() - {NodeId(namespace)}
-        return known
+        return ways.paths(self._connection, namespace, some)
 
     def assembly(self, version: VersionId) -> Assembly | None:
         row = self._connection.execute(

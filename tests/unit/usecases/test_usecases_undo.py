@@ -12,8 +12,9 @@ from shared.domain.errors import Forbidden, KeyReused, NameExists, NotFound, Too
 from shared.domain.ids import DeviceId, NodeId
 from shared.domain.names import parse_path
 from shared.ports.tables_files import NodeKind
-from shared.usecases import undo_changes as module
-from shared.usecases.undo_changes import UndoChanges, UndoRequest
+from shared.usecases import undoing as module
+from shared.usecases.undo_changes import UndoChanges
+from shared.usecases.undoing import UndoRequest
 from tests.support.faults import Cut, Moment, cuts
 from tests.support.invariants import check_invariants
 from tests.support.samples import noise
