@@ -2,11 +2,11 @@
 
 Three places are looked at before a block is asked for: the part that an earlier run has left, the file that is going
 to be replaced, and any other file of the folder that holds the same content. So an edit in the middle of a large file
-costs a block, and a copy made on another device costs nothing but a question. A small file is one block, and comes
-with one request through the gateway: asking for its manifest first would double what it costs.
+costs a block, and a copy made on another device costs nothing but a question. Small files come together, in a few
+reads of what lies side by side in the storage; a single one with one request through the gateway.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from client.api import Api
 from client.block_fetching import BlockReader, VersionReader
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere
+from client.pack_fetching import read_versions
 from client.reading import Identity
 from client.sync.contents import Contents
 from client.sync.landing import Landing
@@ -94,42 +95,72 @@ class Downloader:
 
     def begin(self, action: Download, done: Done) -> None:
         """Have one content brought; to be called by the crew. Raises only what ends the run."""
-        landing: Landing | None = None
+        self._attempt(done, partial(self._begin, action, done))
+
+    def begin_group(self, group: Sequence[tuple[Download, Done]]) -> None:
+        """Bring small contents together, one after the other; as `begin`, and all are here at the end."""
+        wanted: list[tuple[Download, Done]] = []
+        for action, done in group:
+            content = self._same_here(action)
+            if content is None:
+                wanted.append((action, done))
+            else:
+                self._attempt(done, partial(self._land, action, content, _one_block(content), 0, done))
+        if not wanted:
+            return
+        asked = [(action.node_id, action.version_id) for action, _ in wanted]
+        found = read_versions(self._api, self._reader(), asked)
+        for (action, done), version in zip(wanted, found, strict=True):
+            self._attempt(done, partial(self._land_version, action, version, done))
+
+    def _attempt(self, done: Done, work: Callable[[], None]) -> None:
+        """Do `work`, and tell `done` if it fails; raises only what ends the run."""
         try:
             if self._full:
                 raise self._full
-            place = self._folder.at(action.path)
-            self._folder.check(place, Kind.FILE, action.replaces)
-            if action.content.size <= MIN_SIZE and self._is_small_done(action, place, done):
-                return
-            version = VersionReader.of(self._api, self._reader(), action.node_id, action.version_id)
-            if version.manifest.root_hash != action.content.root_hash:
-                raise Corrupt("a manifest has another content than the journal told")
-            check_space(place.parent, action.content.size)
-            landing = Landing(self._folder, place, action.version_id, action.content.size)
-            with self._lock:
-                self._open.add(landing)
-            self._fill(_Incoming(action, landing, version, done))
+            work()
         except NotThere:
             done(Outdated("it is gone on the server"))
         except (CommandFailed, Outdated) as error:
-            if landing:
-                self._leave(landing)
             if isinstance(error, CommandFailed) and error.fatal and error.code != DISK_FULL:
                 raise
             self._note_full(error)
             done(error)
 
-    def _is_small_done(self, action: Download, place: Path, done: Done) -> bool:
-        """Bring a file of one block with one request; False when it is cut otherwise, and needs its manifest."""
-        content, fetched = self._same_here(action), 0
-        if content is None:
-            content = self._api.content(action.node_id, action.version_id)
-            fetched = len(content)
-        blocks = [BlockRef(hash_of(content), len(content))] if content else []
-        if root_hash(blocks) != action.content.root_hash:
-            return False
-        landing = Landing(self._folder, place, action.version_id, len(content))
+    def _begin(self, action: Download, done: Done) -> None:
+        place = self._place(action)
+        if action.content.size <= MIN_SIZE:
+            content, fetched = self._same_here(action), 0
+            if content is None:
+                content = self._api.content(action.node_id, action.version_id)
+                fetched = len(content)
+            blocks = _one_block(content)
+            if root_hash(blocks) == action.content.root_hash:
+                self._land(action, content, blocks, fetched, done)
+                return
+            # It is cut otherwise, and needs its manifest.
+        version = VersionReader.of(self._api, self._reader(), action.node_id, action.version_id)
+        _check(action, version)
+        check_space(place.parent, action.content.size)
+        landing = Landing(self._folder, place, action.version_id, action.content.size)
+        with self._lock:
+            self._open.add(landing)
+        try:
+            self._fill(_Incoming(action, landing, version, done))
+        except (CommandFailed, Outdated):
+            self._leave(landing)
+            raise
+
+    def _land_version(self, action: Download, version: VersionReader | CommandFailed, done: Done) -> None:
+        if isinstance(version, CommandFailed):
+            raise version
+        _check(action, version)
+        blocks = _refs(version)
+        content = b"".join(version.block(index) for index in range(len(blocks)))
+        self._land(action, content, blocks, len(content), done)
+
+    def _land(self, action: Download, content: bytes, blocks: Blocks, fetched: int, done: Done) -> None:
+        landing = Landing(self._folder, self._place(action), action.version_id, len(content))
         try:
             landing.write(content, [0])
             identity = landing.keep(action.modified_at, action.replaces)
@@ -138,7 +169,11 @@ class Downloader:
             raise
         self._on_bytes(len(content))
         done(Landed(action.path, identity, blocks, fetched))
-        return True
+
+    def _place(self, action: Download) -> Path:
+        place = self._folder.at(action.path)
+        self._folder.check(place, Kind.FILE, action.replaces)
+        return place
 
     def _same_here(self, action: Download) -> bytes | None:
         """A small file's content from another file of the folder."""
@@ -240,6 +275,15 @@ class Downloader:
 class _Spot:
     path: Path
     offset: int
+
+
+def _check(action: Download, version: VersionReader) -> None:
+    if version.manifest.root_hash != action.content.root_hash:
+        raise Corrupt("a manifest has another content than the journal told")
+
+
+def _one_block(content: bytes) -> list[BlockRef]:
+    return [BlockRef(hash_of(content), len(content))] if content else []
 
 
 def _refs(version: VersionReader) -> list[BlockRef]:

@@ -215,10 +215,11 @@ class Executor:
         if there != {action.node_id: action.version_id, **dict(action.covers)}:
             raise Outdated(f"{shown_path(action.path)} has changed on the server meanwhile")
         try:
+            # The server refuses what another device has changed since that look.
             if action.kind is Kind.FOLDER:
-                self._hands.api.delete_folder(action.node_id)
+                self._hands.api.delete_folder(action.node_id, as_of=self._hands.follower.cursor)
             else:
-                self._hands.api.delete(action.node_id)
+                self._hands.api.delete(action.node_id, as_of=self._hands.follower.cursor)
         except NotThere:
             return  # somebody was faster
 

@@ -54,6 +54,11 @@ class RemoteFollower:
         """As `catch_up`, for a thread of its own."""
         self.catch_up()
 
+    @property
+    def cursor(self) -> str | None:
+        """Up to where the journal was read."""
+        return self._database.get("cursor")
+
     def subtree(self, node: NodeId) -> dict[NodeId, VersionId | None] | None:
         """A node and all below it, with versions (None for folders), as `catch_up` left them; None for no node."""
         with self._database.reading() as connection:

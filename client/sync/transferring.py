@@ -1,10 +1,11 @@
 """Uploads and downloads of one plan, side by side, and the base rows that follow from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from client.crew import Crew
 from client.errors import CommandFailed
+from client.pack_fetching import GROUP_CONTENT, GROUP_FILES
 from client.reading import Identity
 from client.sync.base_rows import BaseChange, Put, Refill
 from client.sync.contents import Read
@@ -19,6 +20,7 @@ from client.sync.tally import Tally
 from client.sync.trees import Action, BaseEntry, Content, Download, Fingerprint, Kind, Upload
 from client.sync.uploading import Done, Outcome, Uploader
 from client.wire import Committed
+from shared.domain.cutting import MIN_SIZE
 from shared.domain.ids import NodeId, VersionId
 
 
@@ -51,10 +53,13 @@ class Transfers:
     def begin(self, actions: Sequence[Action]) -> None:
         """Begin all of them; they are through when the crew is drained."""
         self._uploader.put_all(action for action in actions if isinstance(action, Upload))
-        for action in actions:
-            if isinstance(action, Download):
-                self._crew.hold(1)
-                self._crew.submit(partial(self._downloader.begin, action, partial(self._downloaded, action)))
+        for group in _groups(action for action in actions if isinstance(action, Download)):
+            # The files of a group are opened one after the other, so they take one file's room.
+            self._crew.hold(1)
+            if len(group) == 1:
+                self._crew.submit(partial(self._downloader.begin, group[0], partial(self._came, group[0])))
+            else:
+                self._crew.submit(partial(self._begin_group, group))
 
     def leave_all(self) -> None:
         """Close what the end of the run has left open."""
@@ -79,8 +84,15 @@ class Transfers:
         row = BaseEntry(node, parent, name, Kind.FILE, action.content, version, action.fingerprint)
         return [Put(row, action.instead_of)], []
 
-    def _downloaded(self, action: Download, outcome: Landed | CommandFailed | Outdated) -> None:
+    def _begin_group(self, group: list[Download]) -> None:
+        self._downloader.begin_group([(action, partial(self._downloaded, action)) for action in group])
         self._crew.release(1)
+
+    def _came(self, action: Download, outcome: Landed | CommandFailed | Outdated) -> None:
+        self._crew.release(1)
+        self._downloaded(action, outcome)
+
+    def _downloaded(self, action: Download, outcome: Landed | CommandFailed | Outdated) -> None:
         match outcome:
             case Landed():
                 self._outcome(action, partial(self._rows_of_download, action, outcome))
@@ -122,6 +134,23 @@ class Transfers:
             return content.size
         old = {ref.sha256 for ref in self._manifests.blocks(before) or ()}
         return sum({ref.sha256: ref.size for ref in blocks if ref.sha256 not in old}.values())
+
+
+def _groups(actions: Iterable[Download]) -> Iterator[list[Download]]:
+    """Small ones together, as many as may be fetched at once; large ones by themselves."""
+    group: list[Download] = []
+    size = 0
+    for action in actions:
+        if action.content.size > MIN_SIZE:
+            yield [action]
+            continue
+        if group and (size + action.content.size > GROUP_CONTENT or len(group) == GROUP_FILES):
+            yield group
+            group, size = [], 0
+        group.append(action)
+        size += action.content.size
+    if group:
+        yield group
 
 
 def fingerprint_of(identity: Identity) -> Fingerprint:
