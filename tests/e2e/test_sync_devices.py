@@ -92,6 +92,18 @@ def test_an_edit_in_the_middle_of_a_large_file_travels_as_about_a_block(pair: li
     assert ben.tree == ann.tree == {"large.bin": bytes(content)}
 
 
+def test_a_copy_travels_in_neither_direction(pair: list[Device]) -> None:
+    ann, ben = pair
+    ann.write("large", chance().randbytes(5 * MIB))
+    ann.write("small", chance().randbytes(50_000))
+    until_equal(pair)
+    for name in ("large", "small"):
+        ann.write(f"copy of {name}", (ann.folder / name).read_bytes())
+    assert ann.sync()["wire"]["sent"] < 20_000
+    assert ben.sync()["wire"]["received"] < 20_000
+    assert ben.tree == ann.tree
+
+
 def test_two_edits_are_both_kept(pair: list[Device]) -> None:
     ann, ben = pair
     ann.write("report.txt", b"common")
