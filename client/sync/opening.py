@@ -69,7 +69,8 @@ def opened(
         only_one(folder, place.home),
         Database(folder.state_path(place.home)) as database,
         # Reading the certificates takes longer than the one call of a run that finds nothing changed.
-        open_http(jobs, tls=credentials.url.startswith("https:")) as http,
+        # One more than the jobs: a watch has one that waits at the server.
+        open_http(jobs + 1, tls=credentials.url.startswith("https:")) as http,
         ExitStack() as closing,
     ):
         is_new = bind(
