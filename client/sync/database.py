@@ -6,6 +6,7 @@
     hashes      what each local file held when it had this size, these times and this inode
     manifests   the blocks of contents that are named above, 36 bytes each (digest, size)
     decisions   the last decision about each path, for `strata why`
+    under_way   what the latest plan was to bring to the server
 
 Every row is a memory of something that can be found out again: from the disk, or from the server. A row may
 be lost (then it is found out), it must not be ahead of the facts. So rows of `base` are written when what they
@@ -47,6 +48,7 @@ CREATE TABLE decisions (
     path TEXT PRIMARY KEY, decided_at TEXT NOT NULL, rule TEXT NOT NULL, sentence TEXT NOT NULL,
     action TEXT NOT NULL, outcome TEXT NOT NULL, base TEXT, local TEXT, remote TEXT
 ) WITHOUT ROWID;
+CREATE TABLE under_way (node_id TEXT, path TEXT, root_hash TEXT, size INTEGER);
 """
 
 

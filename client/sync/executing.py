@@ -42,6 +42,7 @@ from client.sync.trees import (
     Record,
     Upload,
 )
+from client.sync.under_way import UnderWay
 from client.sync.uploading import Done, Uploader
 from shared.domain.ids import NodeId
 
@@ -63,6 +64,7 @@ class Hands:
     follower: RemoteFollower
     manifests: Manifests
     ledger: Ledger
+    under_way: UnderWay
     uploader: Callable[[Done], Uploader]
     downloader: Downloader
     appeared: Callable[[], Set[tuple[int, int]]]
@@ -97,9 +99,15 @@ class Executor:
         Whatever was done by then is written down.
         """
         try:
+            noted = False
             for kind, actions in groupby(plan.actions, key=_group):
                 if kind is not _TRANSFERS:
                     self._hands.crew.drain()
+                if not noted and kind not in _BOOKKEEPING:
+                    # Behind what an earlier, killed run has left to write down, before anything of this one is done.
+                    self._hands.ledger.flush()
+                    self._hands.under_way.replace(plan)
+                    noted = True
                 self._run_group(list(actions))
             self._hands.crew.drain()
         except RoundOver:
@@ -235,6 +243,7 @@ class Executor:
 
 
 _TRANSFERS = "transfers"
+_BOOKKEEPING = frozenset({Record.__name__, Forget.__name__})
 
 
 def _group(action: Action) -> str:

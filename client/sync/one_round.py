@@ -25,6 +25,7 @@ from client.sync.remote import ROOT, RemoteFollower, load_remote
 from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
 from client.sync.trees import Here, LocalTree, Names, Plan, RemoteTree
+from client.sync.under_way import UnderWay
 from client.sync.uploading import Done, Uploader
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class OneRound:
         self._folder = LocalFolder(root)
         self._contents = Contents(database, root)
         self._manifests = Manifests(database)
+        self._under_way = UnderWay(database)
         self._stuck = Stuck()
         self._ignoring = Ignoring()
         self._unread: dict[Names, LocalProblem] = {}
@@ -70,7 +72,8 @@ class OneRound:
                 entries[path] = replace(entries[path], holds_unsynced=True)
         local = LocalTree(entries, frozenset(scan.unlisted))
         self._trees = Trees(BaseRows(self._database).load(), local, load_remote(self._database))
-        here = Here(socket.gethostname() or "unnamed", _today(), frozenset(self._stuck.keys))
+        name = socket.gethostname() or "unnamed"
+        here = Here(name, _today(), frozenset(self._stuck.keys), self._under_way.load())
         return plan(self._trees.base, self._trees.local, self._trees.remote, device=here, ignoring=ignoring)
 
     def reasons_to_hold(self, made: Plan) -> tuple[str, ...]:
@@ -90,6 +93,7 @@ class OneRound:
             self._follower,
             self._manifests,
             ledger,
+            self._under_way,
             self._uploader,
             Downloader(
                 self._line.api,

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from client.cli import main
+from client.errors import Stopped
 from client.sync.executing import Executor
+from client.sync.ledger import Ledger
 from client.sync.scanning import Ignores, Scan, scan_folder
 from tests.e2e.sync_folders import Device, sign_up, until_equal
 from tests.support.system import System
@@ -172,3 +174,43 @@ def _wait_until(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def _killed_before_it_wrote_down(here: Here, device: Device) -> None:
+    """A run that does all of its plan, and whose process ends before any row of it is in the state."""
+
+    def forget(self: Ledger) -> None:
+        if self._changes:
+            raise Stopped("killed")
+
+    with here.patch.context() as patch:
+        patch.setattr(Ledger, "flush", forget)
+        assert here.sync(device) != 0
+
+
+def test_a_file_that_a_killed_run_has_sent_and_that_is_edited_again_is_in_no_conflict(
+    pair: list[Device], here: Here
+) -> None:
+    ann = pair[0]
+    ann.write("a", b"first")
+    until_equal(pair)
+    ann.write("a", b"second")
+    _killed_before_it_wrote_down(here, ann)
+    ann.write("a", b"third")
+    told = ann.sync()
+    assert told["conflicts"] == []
+    assert ann.tree == {"a": b"third"}
+    assert until_equal(pair) == {"a": b"third"}
+
+
+def test_a_file_that_a_killed_run_has_deleted_and_that_comes_back_stays(
+    pair: list[Device], here: Here
+) -> None:
+    ann = pair[0]
+    ann.write("a", b"content")
+    ann.write("b", b"another")
+    until_equal(pair)
+    (ann.folder / "a").unlink()
+    _killed_before_it_wrote_down(here, ann)
+    ann.write("a", b"content")
+    assert until_equal(pair) == {"a": b"content", "b": b"another"}
