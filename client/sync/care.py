@@ -8,7 +8,8 @@ a trash, but nobody wants to restore ten thousand files. So beyond a bound nothi
 from collections import Counter
 from dataclasses import dataclass
 
-from client.sync.trees import DeleteLocal, DeleteRemote, Download, Kind, Plan, Upload
+from client.sync.actions import DeleteLocal, DeleteRemote, Download, Plan, Upload
+from client.sync.trees import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from client.sync.actions import Action, Report
 from client.sync.database import Database
 from client.sync.trees import (
-    Action,
     BaseEntry,
     BaseTree,
     Content,
@@ -23,7 +23,6 @@ from client.sync.trees import (
     Names,
     RemoteEntry,
     RemoteTree,
-    Report,
 )
 from shared.domain.ids import NodeId
 

@@ -18,11 +18,12 @@ from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere
 from client.pack_fetching import read_versions
 from client.reading import Identity
+from client.sync.actions import Download
 from client.sync.contents import Contents
 from client.sync.landing import Landing
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.manifests import Blocks, Manifests
-from client.sync.trees import Download, Kind, Names
+from client.sync.trees import Kind, Names
 from client.targets import check_space
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
 from shared.domain.cutting import MIN_SIZE

@@ -14,6 +14,21 @@ from itertools import groupby
 from client.api import Api
 from client.crew import Crew
 from client.errors import CommandFailed, Conflicting, NotThere
+from client.sync.actions import (
+    Action,
+    DeleteLocal,
+    DeleteRemote,
+    Download,
+    Forget,
+    KeepBoth,
+    MakeFolderLocal,
+    MakeFolderRemote,
+    MoveLocal,
+    MoveRemote,
+    Plan,
+    Record,
+    Upload,
+)
 from client.sync.base_rows import BaseChange, Drop, Put, Replace
 from client.sync.decisions import Trees, shown_path
 from client.sync.downloading import Downloader
@@ -25,23 +40,7 @@ from client.sync.outcomes import Outcomes, Stuck
 from client.sync.remote import RemoteFollower
 from client.sync.tally import Tally
 from client.sync.transferring import Transfers
-from client.sync.trees import (
-    Action,
-    BaseEntry,
-    DeleteLocal,
-    DeleteRemote,
-    Download,
-    Forget,
-    KeepBoth,
-    Kind,
-    MakeFolderLocal,
-    MakeFolderRemote,
-    MoveLocal,
-    MoveRemote,
-    Plan,
-    Record,
-    Upload,
-)
+from client.sync.trees import BaseEntry, Kind
 from client.sync.under_way import UnderWay
 from client.sync.uploading import Done, Uploader
 from shared.domain.ids import NodeId

@@ -1,16 +1,9 @@
 """The ids of folders that a plan makes on the server: what goes into them is planned before they have one."""
 
+from client.sync.actions import Download, MakeFolderLocal, MakeFolderRemote, MoveLocal, MoveRemote, Upload
 from client.sync.decisions import shown_path
 from client.sync.local_changes import Outdated
-from client.sync.trees import (
-    Download,
-    MakeFolderLocal,
-    MakeFolderRemote,
-    MoveLocal,
-    MoveRemote,
-    Names,
-    Upload,
-)
+from client.sync.trees import Names
 from shared.domain.ids import NodeId
 
 Placing = MakeFolderLocal | MakeFolderRemote | MoveLocal | MoveRemote | Upload | Download

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from client.crew import Crew
 from client.errors import LocalProblem
+from client.sync.actions import Plan
 from client.sync.base_rows import BaseRows
 from client.sync.care import Held, Limits, hold
 from client.sync.contents import Contents
@@ -24,7 +25,7 @@ from client.sync.planning import plan
 from client.sync.remote import ROOT, RemoteFollower, load_remote
 from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
-from client.sync.trees import Here, LocalTree, Names, Plan, RemoteTree
+from client.sync.trees import Here, LocalTree, Names, RemoteTree
 from client.sync.under_way import UnderWay
 from client.sync.uploading import Done, Uploader
 

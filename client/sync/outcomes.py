@@ -6,13 +6,7 @@ from datetime import UTC, datetime
 from threading import Lock
 
 from client.errors import CommandFailed, LocalProblem
-from client.sync.base_rows import BaseChange
-from client.sync.contents import Read
-from client.sync.decisions import Trees, decision, node_of, path_of, shown_path
-from client.sync.ledger import Ledger
-from client.sync.local_changes import Outdated
-from client.sync.tally import Tally
-from client.sync.trees import (
+from client.sync.actions import (
     Action,
     DeleteLocal,
     DeleteRemote,
@@ -21,9 +15,15 @@ from client.sync.trees import (
     MakeFolderRemote,
     MoveLocal,
     MoveRemote,
-    Names,
     Record,
 )
+from client.sync.base_rows import BaseChange
+from client.sync.contents import Read
+from client.sync.decisions import Trees, decision, node_of, path_of, shown_path
+from client.sync.ledger import Ledger
+from client.sync.local_changes import Outdated
+from client.sync.tally import Tally
+from client.sync.trees import Names
 from shared.domain.ids import NodeId
 
 OUTDATED_TRIES = 3

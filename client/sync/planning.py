@@ -8,6 +8,22 @@ hears of it, and a stop at any point leaves two trees from which the next plan g
 
 from collections.abc import Iterable
 
+from client.sync.actions import (
+    Action,
+    DeleteLocal,
+    DeleteRemote,
+    Download,
+    Forget,
+    KeepBoth,
+    MakeFolderLocal,
+    MakeFolderRemote,
+    MoveLocal,
+    MoveRemote,
+    Plan,
+    Record,
+    Report,
+    Upload,
+)
 from client.sync.deciding import Decisions
 from client.sync.ignoring import Ignoring
 from client.sync.items import Forest, Item, lay_over
@@ -15,29 +31,7 @@ from client.sync.leaving import Leaving
 from client.sync.meeting import Meetings
 from client.sync.ordering import Rearrangement, here, there
 from client.sync.rules import IGNORED, MAKING_WAY, RECALLED, UNSYNCED_INSIDE, Rules, Side
-from client.sync.trees import (
-    Action,
-    BaseEntry,
-    BaseTree,
-    DeleteLocal,
-    DeleteRemote,
-    Download,
-    Forget,
-    Here,
-    KeepBoth,
-    Kind,
-    LocalTree,
-    MakeFolderLocal,
-    MakeFolderRemote,
-    MoveLocal,
-    MoveRemote,
-    Names,
-    Plan,
-    Record,
-    RemoteTree,
-    Report,
-    Upload,
-)
+from client.sync.trees import BaseEntry, BaseTree, Here, Kind, LocalTree, Names, RemoteTree
 from shared.domain.ids import NodeId
 
 _IGNORE_NOTHING = Ignoring()

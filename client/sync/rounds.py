@@ -21,13 +21,13 @@ from client.api import Api
 from client.block_fetching import BlockReader
 from client.crew import Crew
 from client.errors import Held, LocalProblem, Refused
+from client.sync.actions import Plan, Report
 from client.sync.database import Database
 from client.sync.decisions import shown_path
 from client.sync.ignoring import IGNORE_FILE, Ignoring
 from client.sync.remote import RemoteFollower
 from client.sync.scanning import PART, PassedOver, Scan, asking, digest_of, scan_folder
 from client.sync.tally import Tally
-from client.sync.trees import Plan, Report
 
 MOST_ROUNDS = 12
 """Rounds of one run. Each settles something, so more are needed only while somebody works at the same time."""

@@ -5,10 +5,7 @@ from collections.abc import Iterator
 from rich import filesize
 
 from client.screen import Document, error_member
-from client.sync.decisions import path_of, shown_path
-from client.sync.rounds import Outcome
-from client.sync.tally import Tally
-from client.sync.trees import (
+from client.sync.actions import (
     Action,
     DeleteLocal,
     DeleteRemote,
@@ -22,6 +19,9 @@ from client.sync.trees import (
     Record,
     Upload,
 )
+from client.sync.decisions import path_of, shown_path
+from client.sync.rounds import Outcome
+from client.sync.tally import Tally
 from client.sync.wire_count import WireCount
 
 COUNTS = {

@@ -7,6 +7,7 @@ from client.crew import Crew
 from client.errors import CommandFailed
 from client.pack_fetching import GROUP_CONTENT, GROUP_FILES
 from client.reading import Identity
+from client.sync.actions import Action, Download, Upload
 from client.sync.base_rows import BaseChange, Put, Refill
 from client.sync.contents import Read
 from client.sync.decisions import Trees
@@ -17,7 +18,7 @@ from client.sync.manifests import Blocks, Manifests
 from client.sync.new_folders import NewFolders
 from client.sync.outcomes import Outcomes
 from client.sync.tally import Tally
-from client.sync.trees import Action, BaseEntry, Content, Download, Fingerprint, Kind, Upload
+from client.sync.trees import BaseEntry, Content, Fingerprint, Kind
 from client.sync.uploading import Done, Outcome, Uploader
 from client.wire import Committed
 from shared.domain.cutting import MIN_SIZE

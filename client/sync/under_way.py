@@ -6,8 +6,9 @@ was edited once more would be in conflict with itself, and one that was brought 
 
 from collections.abc import Iterator, Mapping
 
+from client.sync.actions import DeleteRemote, Plan, Upload
 from client.sync.database import Database
-from client.sync.trees import Content, DeleteRemote, Names, Plan, Upload
+from client.sync.trees import Content, Names
 from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId
 

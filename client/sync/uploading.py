@@ -17,9 +17,10 @@ from client.compression import compress
 from client.crew import Crew
 from client.errors import BlocksMissing, CommandFailed, Conflicting, Corrupt, LocalProblem, NotThere
 from client.reading import Identity, read_again
+from client.sync.actions import Upload
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.manifests import Blocks, Manifests
-from client.sync.trees import Fingerprint, Upload
+from client.sync.trees import Fingerprint
 from client.wire import Committed
 from shared.domain.blocks import BlockRef, Sha256
 from shared.domain.cutting import MIN_SIZE

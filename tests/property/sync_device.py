@@ -1,39 +1,32 @@
 """A device with a file system in memory, a user who works in it, and an executor that may be killed at any step.
 
-The executor keeps to what client/sync/trees.py says that one owes to a plan, and to no more than that. `steps` counts
+The executor keeps to what client/sync/actions.py says that one owes to a plan, and to no more than that. `steps` counts
 what it may still do: before an action's effect and before its base row is written it may stop, as by `kill -9`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from client.sync.ignoring import Ignoring
-from client.sync.matching import composed
-from client.sync.planning import plan
-from client.sync.rules import Rules
-from client.sync.trees import (
+from client.sync.actions import (
     Action,
-    BaseEntry,
-    Content,
     DeleteLocal,
     DeleteRemote,
     Download,
-    Fingerprint,
     Forget,
-    Here,
     KeepBoth,
-    Kind,
-    LocalEntry,
-    LocalTree,
     MakeFolderLocal,
     MakeFolderRemote,
     MoveLocal,
     MoveRemote,
-    Names,
     Plan,
     Record,
     Upload,
 )
+from client.sync.ignoring import Ignoring
+from client.sync.matching import composed
+from client.sync.planning import plan
+from client.sync.rules import Rules
+from client.sync.trees import BaseEntry, Content, Fingerprint, Here, Kind, LocalEntry, LocalTree, Names
 from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId, VersionId
 from tests.property.sync_server import ModelServer, Refused

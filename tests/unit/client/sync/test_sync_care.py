@@ -2,19 +2,10 @@
 
 import pytest
 
+from client.sync.actions import Action, DeleteLocal, DeleteRemote, Download, Plan, Upload
 from client.sync.care import Held, Impact, Limits, Released, hold
 from client.sync.rules import IN_STEP
-from client.sync.trees import (
-    Action,
-    Content,
-    DeleteLocal,
-    DeleteRemote,
-    Download,
-    Fingerprint,
-    Kind,
-    Plan,
-    Upload,
-)
+from client.sync.trees import Content, Fingerprint, Kind
 from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId, VersionId
 

@@ -5,25 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from client.sync.ignoring import Ignoring
-from client.sync.planning import plan
-from client.sync.trees import (
+from client.sync.actions import (
     DeleteLocal,
     DeleteRemote,
     Download,
-    Fingerprint,
     Forget,
-    Here,
     KeepBoth,
-    Kind,
-    LocalTree,
     MoveLocal,
     MoveRemote,
-    Names,
     Plan,
     Record,
     Upload,
 )
+from client.sync.ignoring import Ignoring
+from client.sync.planning import plan
+from client.sync.trees import Fingerprint, Here, Kind, LocalTree, Names
 from shared.domain.ids import NodeId
 from tests.property.sync_device import ModelDevice, colliding, missing, reliable, settle
 from tests.property.sync_pairs import COPY, shown, two_devices

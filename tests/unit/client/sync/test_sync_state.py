@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.errors import Conflicting, LocalProblem
+from client.sync.actions import Upload
 from client.sync.base_rows import BaseRows, Drop, Put, Refill, Replace
 from client.sync.binding import bind
 from client.sync.contents import Contents
@@ -19,16 +20,7 @@ from client.sync.local_changes import LocalFolder
 from client.sync.manifests import Manifests
 from client.sync.remote import ROOT
 from client.sync.rules import KNOWN, NEW_HERE, Change
-from client.sync.trees import (
-    BaseEntry,
-    Content,
-    Fingerprint,
-    Kind,
-    LocalEntry,
-    LocalTree,
-    RemoteTree,
-    Upload,
-)
+from client.sync.trees import BaseEntry, Content, Fingerprint, Kind, LocalEntry, LocalTree, RemoteTree
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
 from shared.domain.ids import NodeId, VersionId
 

@@ -13,6 +13,7 @@ from client.api import Api
 from client.batches import Commit
 from client.crew import Crew
 from client.errors import BlocksMissing, CommandFailed, HeadMoved, Refused, Unreachable
+from client.sync.actions import Upload
 from client.sync.contents import Contents
 from client.sync.database import Database
 from client.sync.ignoring import Ignoring
@@ -20,7 +21,6 @@ from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.manifests import Manifests
 from client.sync.rules import NEW_HERE
 from client.sync.scanning import asking, scan_folder
-from client.sync.trees import Upload
 from client.sync.uploading import Outcome, Uploader
 from client.wire import Committed
 from shared.domain.blocks import BlockRef, hash_of
