@@ -108,7 +108,7 @@ class Target:
             with self._lock:
                 if self._file is None:
                     return
-                moment = _nanoseconds(modified_at)
+                moment = nanoseconds(modified_at)
                 os.utime(self._temporary, ns=(moment, moment))
                 os.fsync(self._file)
                 os.close(self._file)
@@ -146,7 +146,8 @@ def _move(temporary: Path, path: Path, *, force: bool) -> None:
         temporary.unlink()
 
 
-def _nanoseconds(moment: str) -> int:
+def nanoseconds(moment: str) -> int:
+    """A time in ISO 8601, UTC unless it says otherwise, as nanoseconds since 1970; raises LocalProblem."""
     try:
         time = datetime.fromisoformat(moment)
     except ValueError:

@@ -7,14 +7,13 @@ anything about it, and so nothing remembered can be wrong.
 
 import os
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
-from client.errors import LocalProblem
 from client.reading import Identity
 from client.sync.local_changes import LocalFolder, Outdated, problem
 from client.sync.trees import Fingerprint, Kind
+from client.targets import nanoseconds
 from shared.domain.blocks import hash_of
 from shared.domain.ids import VersionId
 
@@ -129,18 +128,6 @@ class Landing:
 def part_of(place: Path, version: VersionId) -> Path:
     """The part file of a version that is to land at `place`."""
     return place.parent / f".strata-{version}.part"
-
-
-def nanoseconds(moment: str) -> int:
-    """A time in ISO 8601, UTC unless it says otherwise, as nanoseconds since 1970; raises LocalProblem."""
-    try:
-        time = datetime.fromisoformat(moment)
-    except ValueError:
-        raise LocalProblem(
-            f"the server states a time that can't be read: {moment!r}", code="bad_answer"
-        ) from None
-    delta = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return ((delta.days * 86_400 + delta.seconds) * 10**6 + delta.microseconds) * 1_000
 
 
 def _read(file: int, size: int) -> bytes:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from client.errors import LocalProblem
-from client.sync.landing import Landing, nanoseconds, part_of
+from client.sync.landing import Landing, part_of
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.scanning import fingerprint_at
 from client.sync.trees import Fingerprint, Kind
+from client.targets import nanoseconds
 from shared.domain.blocks import hash_of
 from shared.domain.ids import VersionId
 
