@@ -127,7 +127,7 @@ def test_migrations_can_be_written_down_for_sql_server(revision: Any) -> None:
     script = output.getvalue()
     if "CREATE TABLE" in script:
         assert "VARCHAR(32) COLLATE Latin1_General_100_BIN2" in script
-    assert "DATETIME2(6)" in script
+        assert "DATETIME2(6)" in script
     assert "IDENTITY" not in script, "a key is made by the database"
     assert " DATETIME " not in script
 
