@@ -15,6 +15,8 @@ from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
 from tests.contract.service_bus import fresh
+from tests.support.leftovers import leftovers as leftovers
+from tests.support.leftovers import may_leave_sockets
 from tools.local import processes
 from tools.local.host import servicebus_receive
 from tools.local.host.errors import HostError
@@ -48,6 +50,8 @@ QUEUES = [
 ]
 TOPICS = [{"Name": "events", "Subscriptions": [{"Name": "one"}, {"Name": "two"}]}]
 CONFIG = {"UserConfig": {"Namespaces": [{"Name": "n", "Queues": QUEUES, "Topics": TOPICS}]}}
+
+pytestmark = may_leave_sockets
 
 
 class App:
@@ -424,8 +428,6 @@ async def test_admin_runs_a_function_with_a_message_of_its_own(serving: Serving)
         assert app.lines() == [{"body": "by hand"}]
 
 
-# The SDK leaves the sockets of connections that broke to the garbage collector, which complains of each.
-@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 async def test_a_broker_that_goes_away_and_comes_back_is_found_again(
     tmp_path: Path, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

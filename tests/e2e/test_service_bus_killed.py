@@ -7,11 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pytest
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.exceptions import OperationTimeoutError, ServiceBusError
 
+from tests.support.leftovers import leftovers as leftovers
+from tests.support.leftovers import may_leave_sockets
 from tools.local import processes
 from tools.local.running import ServiceBus, start_servicebus
 
@@ -25,6 +26,8 @@ QUEUES = [
 ]
 TOPICS = [{"Name": "events", "Subscriptions": [{"Name": "one"}, {"Name": "two"}]}]
 CONFIG = {"UserConfig": {"Namespaces": [{"Name": "n", "Queues": QUEUES, "Topics": TOPICS}]}}
+
+pytestmark = may_leave_sockets
 
 
 class Clients:
@@ -90,8 +93,6 @@ class Clients:
                 self.received[subscription] += [int(str(message)) for message in found]
 
 
-# The SDK leaves the sockets of connections that broke to the garbage collector, which complains of each.
-@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 async def test_what_was_acknowledged_survives_every_kill(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
