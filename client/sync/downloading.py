@@ -15,7 +15,7 @@ from threading import Lock
 from client.api import Api
 from client.block_fetching import BlockReader, VersionReader
 from client.crew import Crew
-from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere
+from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere, Stopped
 from client.pack_fetching import read_versions
 from client.reading import Identity
 from client.sync.actions import Download
@@ -107,15 +107,28 @@ class Downloader:
                 wanted.append((action, done))
             else:
                 self._attempt(done, partial(self._land, action, content, _one_block(content), 0, done))
-        if not wanted:
-            return
-        asked = [(action.node_id, action.version_id) for action, _ in wanted]
-        found = read_versions(self._api, self._reader(), asked)
+        found = self._versions([action for action, _ in wanted])
         for (action, done), version in zip(wanted, found, strict=True):
             self._attempt(done, partial(self._land_version, action, version, done))
 
+    def _versions(self, wanted: Sequence[Download]) -> Sequence[VersionReader | CommandFailed]:
+        """What can be read of each, or why it can't be; raises only what ends the run."""
+        if self._full:
+            return [self._full] * len(wanted)
+        if not wanted:
+            return []
+        asked = [(action.node_id, action.version_id) for action in wanted]
+        try:
+            return read_versions(self._api, self._reader(), asked)
+        except CommandFailed as error:
+            if error.fatal:
+                raise
+            return [error] * len(wanted)
+
     def _attempt(self, done: Done, work: Callable[[], None]) -> None:
         """Do `work`, and tell `done` if it fails; raises only what ends the run."""
+        if self._crew.stop.is_set():
+            raise Stopped
         try:
             if self._full:
                 raise self._full
