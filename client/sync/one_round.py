@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from client.crew import Crew
 from client.errors import LocalProblem
-from client.sync.actions import Plan
+from client.sync.actions import DeleteLocal, Download, KeepBoth, MakeFolderLocal, MoveLocal, Plan
 from client.sync.base_rows import BaseRows
 from client.sync.care import Held, Limits, hold
 from client.sync.contents import Contents
@@ -84,8 +84,11 @@ class OneRound:
         verdict = hold(made, Limits())
         return verdict.reasons if isinstance(verdict, Held) else ()
 
-    def carry_out(self, made: Plan) -> None:
-        """Do what the plan says, as far as it still holds; raises the failure that ends the run."""
+    def carry_out(self, made: Plan) -> bool:
+        """Do what the plan says, as far as it still holds; returns whether something of it was about this disk.
+
+        Raises the failure that ends the run.
+        """
         ledger = Ledger(self._database, self._folder, self._contents, self._trees.base)
         hands = Hands(
             self._line.api,
@@ -108,6 +111,7 @@ class OneRound:
             self._appeared,
         )
         Executor(hands, self._trees, self._tally, self._stuck).run(made)
+        return any(isinstance(action, _ON_THIS_DISK) for action in made.actions)
 
     @property
     def troubled(self) -> bool:
@@ -142,6 +146,9 @@ class OneRound:
             on_bytes=self._tally.on_bytes,
             on_sent=self._tally.sent,
         )
+
+
+_ON_THIS_DISK = (KeepBoth, MakeFolderLocal, MoveLocal, Download, DeleteLocal)
 
 
 def _today() -> str:

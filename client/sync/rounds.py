@@ -36,7 +36,7 @@ FILES_UNDER_WAY = 64
 """Downloads that are open at once."""
 
 SETTLING = 0.06
-"""Seconds between what was done and the next look: longer than a step of the clock that stamps files."""
+"""Seconds between what was done here and the next look: longer than a step of the clock that stamps files."""
 
 OLD_PART = 24 * 3600
 """Seconds after which a part that another command has left is removed."""
@@ -113,8 +113,8 @@ class Sync:
                     raise Held(
                         f"nothing was done: {'; '.join(outcome.held)}. If that is meant, say so with --confirm"
                     )
-                work.carry_out(plan)
-                line.stop.wait(SETTLING)
+                if work.carry_out(plan):
+                    line.stop.wait(SETTLING)
                 ignoring = read_ignores(self._root)
                 scan = self._look(crew, follower, ignoring, outcome)
             else:
