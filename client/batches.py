@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from client.compression import compress
+from client.compression import compress, pays
 from client.errors import CommandFailed, Unexpected
 from client.refusals import error_of
 from client.transport import encode
@@ -56,11 +56,11 @@ def write_batch(
     """Headers and body of a batch that brings the blocks `contents`."""
     line = encode({"files": [file.document() for file in files], "sizes": [len(each) for each in contents]})
     plain = b"".join((line, b"\n", *contents))
-    frame = compress(plain) if compressing else None
     headers = {"Content-Type": MEDIA}
-    if frame is None:
-        return headers, plain
-    return {**headers, "Content-Encoding": "zstd"}, frame
+    # The line always shrinks. What decides is the contents, which are most of what travels.
+    if compressing and pays(b"".join(contents) or line) and (frame := compress(plain)):
+        return {**headers, "Content-Encoding": "zstd"}, frame
+    return headers, plain
 
 
 def read_results(body: bytes, files: int) -> list[Committed | CommandFailed]:

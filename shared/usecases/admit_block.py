@@ -205,6 +205,10 @@ class CheckBlocks:
     ) -> list[Sha256]:
         """Those of `hashes` that the caller must upload, in their order, each once; renews the caller's leases."""
 
+        def known(tx: Transaction) -> bool:
+            member = reader(tx, caller, namespace)
+            return bool(tx.blocks.usable(member.namespace, hashes, member.user_id))
+
         def check(tx: Transaction) -> list[Sha256]:
             member = reader(tx, caller, namespace)
             usable = tx.blocks.usable(member.namespace, hashes, member.user_id)
@@ -213,6 +217,9 @@ class CheckBlocks:
             )
             return [sha256 for sha256 in dict.fromkeys(hashes) if sha256 not in usable]
 
+        # Where none is there, as in every first upload, no lease is to be renewed and nothing has to be written.
+        if not await self.metadata.read(known):
+            return list(dict.fromkeys(hashes))
         return await self.metadata.write(check)
 
 
