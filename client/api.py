@@ -190,7 +190,7 @@ class Api:
     def delete_folder(self, folder_id: str, *, as_of: str | None = None) -> None:
         """Delete a folder with all that is in it; raises NotThere.
 
-        With the cursor `as_of`, raises Conflicting when another device has changed something in it since.
+        With the cursor `as_of`, raises Conflicting when something in it was changed since.
         """
         self._change("DELETE", f"folders/{folder_id}", None, {"as_of": as_of} if as_of else {})
 

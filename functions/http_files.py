@@ -128,7 +128,9 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     async def delete_file(req: func.HttpRequest) -> func.HttpResponse:
         key = parse_key(req.headers.get("idempotency-key"))
         caller = caller_of(req, app)
-        await app.delete_file(caller, file_id_of(req), seen=seen_of(req, app, caller), idempotency_key=key)
+        await app.delete_file(
+            caller, file_id_of(req), seen=await seen_of(req, app, caller), idempotency_key=key
+        )
         return answer({"message": "File deleted successfully"})
 
     return bp
@@ -165,10 +167,12 @@ def file_id_of(req: func.HttpRequest) -> NodeId:
     return NodeId(parse_id(req.route_params.get("file_id", ""), "file_id"))
 
 
-def seen_of(req: func.HttpRequest, app: Application, caller: Caller) -> Mapping[NamespaceId, int] | None:
+async def seen_of(
+    req: func.HttpRequest, app: Application, caller: Caller
+) -> Mapping[NamespaceId, int] | None:
     """What the cursor in `as_of` says that the caller has seen, None without one; raises Malformed, CursorReset."""
     cursor = req.params.get("as_of")
-    return app.follow_changes.seen(caller, cursor) if cursor else None
+    return await app.follow_changes.seen(caller, cursor) if cursor else None
 
 
 def version_of(req: func.HttpRequest) -> VersionId | None:

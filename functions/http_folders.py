@@ -38,7 +38,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
     async def delete_folder(req: func.HttpRequest) -> func.HttpResponse:
         key = parse_key(req.headers.get("idempotency-key"))
         caller = caller_of(req, app)
-        seen = seen_of(req, app, caller)
+        seen = await seen_of(req, app, caller)
         done = await app.change_folders.delete(caller, _folder_id_of(req), seen=seen, key=key)
         return answer({"message": "Folder deleted successfully", "seq": done["seq"]})
 

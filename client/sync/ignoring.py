@@ -13,7 +13,12 @@ from client.sync.trees import Names
 IGNORE_FILE = ".strataignore"
 
 PART_PREFIX = ".strata-"
-_PART = re.compile(r"\.strata-[0-9a-f]+\.part")
+_PART = re.compile(r"\.strata-([0-9a-f]{16}|[0-9a-f]{32})\.part")
+
+
+def is_part(name: str) -> bool:
+    """Whether this is the name of a part of a transfer: of this one's (a version's id), or of `strata down`."""
+    return name.startswith(PART_PREFIX) and _PART.fullmatch(name) is not None
 
 
 class _Spec(Protocol):
@@ -52,7 +57,7 @@ class Ignoring:
         return known
 
     def _matches(self, path: Names, ending: str) -> bool:
-        if path[-1].startswith(PART_PREFIX) and _PART.fullmatch(path[-1]):
+        if is_part(path[-1]):
             return True
         if self._spec is None or path == (IGNORE_FILE,):
             return False

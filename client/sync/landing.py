@@ -30,9 +30,8 @@ class Landing:
         self._folder = folder
         self._part = part_of(place, version)
         self._lock = Lock()
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         try:
-            self._file: int | None = os.open(self._part, flags, 0o666)
+            self._file: int | None = _open_own(self._part)
         except (FileNotFoundError, NotADirectoryError):
             raise Outdated(f"{place.parent} is gone") from None
         except OSError as error:
@@ -128,6 +127,21 @@ class Landing:
 def part_of(place: Path, version: VersionId) -> Path:
     """The part file of a version that is to land at `place`."""
     return place.parent / f".strata-{version}.part"
+
+
+def _open_own(part: Path) -> int:
+    """Open a part, a new one if there is none; raises OSError.
+
+    A run that was killed right behind its link has left a part that is the file in its place by another name. Writing
+    to it would write over whatever somebody has saved there since, so that name goes, and a new part begins.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    file = os.open(part, flags, 0o666)
+    if os.fstat(file).st_nlink <= 1:
+        return file
+    os.close(file)
+    part.unlink()
+    return os.open(part, flags | os.O_EXCL, 0o666)
 
 
 def _read(file: int, size: int) -> bytes:

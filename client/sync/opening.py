@@ -17,7 +17,7 @@ from client.api import Api
 from client.block_fetching import BlockReader
 from client.connection import Place, login_at
 from client.credentials import Credentials
-from client.errors import NotThere
+from client.errors import NotLoggedIn, NotThere
 from client.session import Session
 from client.sync.binding import bind
 from client.sync.database import Database
@@ -42,8 +42,17 @@ class Opened:
     _jobs: int
 
     def line(self, stop: Event) -> Line:
-        """The server, for one run, which `stop` ends. A login that was replaced meanwhile is taken up."""
+        """The server, for one run, which `stop` ends. A login that was renewed meanwhile is taken up.
+
+        Raises NotLoggedIn when somebody else has logged in, or at another server: this folder is not theirs.
+        """
         credentials = self.place.credentials_file.read() or self.credentials
+        mine = (self.credentials.url, self.credentials.user_id)
+        if (credentials.url, credentials.user_id) != mine:
+            raise NotLoggedIn(
+                f"{credentials.username} has logged in here meanwhile: this folder belongs to "
+                f"{self.credentials.username} at {self.credentials.url}"
+            )
         transport = Transport(self.api_http, self.credentials.url, stop)
         api = Api(Session(transport, self.place.credentials_file, credentials))
         return Line(api, lambda: BlockReader(self._storage, stop), stop)

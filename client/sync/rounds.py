@@ -24,9 +24,9 @@ from client.errors import Held, LocalProblem, Refused
 from client.sync.actions import Plan, Report
 from client.sync.database import Database
 from client.sync.decisions import shown_path
-from client.sync.ignoring import IGNORE_FILE, Ignoring
+from client.sync.ignoring import IGNORE_FILE, PART_PREFIX, Ignoring
 from client.sync.remote import RemoteFollower
-from client.sync.scanning import PART, PassedOver, Scan, asking, digest_of, scan_folder
+from client.sync.scanning import PassedOver, Scan, asking, digest_of, scan_folder
 from client.sync.tally import Tally
 
 MOST_ROUNDS = 12
@@ -195,7 +195,7 @@ def read_ignores(root: Path) -> Ignoring:
 def remove_parts(parts: Iterable[Path], wanted: Container[str]) -> None:
     """Remove part files that nobody goes on with: all of ours but the `wanted` versions', others when they are old."""
     for part in parts:
-        version = part.name.removeprefix(PART[0]).removesuffix(PART[1])
+        version = part.name.removeprefix(PART_PREFIX).removesuffix(".part")
         try:
             old = time() - part.lstat().st_mtime > OLD_PART
             if (len(version) == _VERSION_DIGITS and version not in wanted) or old:

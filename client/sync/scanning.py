@@ -20,7 +20,7 @@ from pathlib import Path
 from time import time_ns
 
 from client.errors import CommandFailed, LocalProblem, Refused
-from client.sync.ignoring import Ignoring
+from client.sync.ignoring import Ignoring, is_part
 from client.sync.trees import Fingerprint, Kind, Names
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
@@ -30,9 +30,6 @@ STEP_NS = 50_000_000
 
 COARSE_STEP_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds. A time with whole seconds is taken for one of those."""
-
-PART = (".strata-", ".part")
-"""How the names of files begin and end that are on their way here. They are never synced."""
 
 
 # Names that no rule is about. Nearly all are such, and looking at the rules takes longer than looking at the disk.
@@ -149,7 +146,7 @@ def digest_of(root: Path, ignores: Ignores | None) -> str | None:
                     is_folder = stat.S_ISDIR(status.st_mode)
                     if ignores and ignores((*folder, entry.name), Kind.FOLDER if is_folder else Kind.FILE):
                         continue
-                    if entry.name.startswith(PART[0]) and entry.name.endswith(PART[1]):
+                    if is_part(entry.name):
                         return None
                     digest.entry(entry.name, status)
                     if is_folder:
@@ -185,7 +182,7 @@ def _with_marks(
     scan: Scan, folder: Names, entries: list[os.DirEntry[str]]
 ) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
     for entry in entries:
-        if entry.name.startswith(PART[0]) and entry.name.endswith(PART[1]):
+        if is_part(entry.name):
             scan.parts.append(Path(entry.path))
             continue
         try:

@@ -32,7 +32,7 @@ class UnderWay:
         }
 
     def replace(self, plan: Plan) -> None:
-        """Note what `plan` is to do, in place of what an earlier one was; it is written when this returns."""
+        """Note what `plan` is to do, in place of what an earlier one was; it outlives a kill when this returns."""
         rows = list(_rows(plan))
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM under_way")

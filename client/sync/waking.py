@@ -15,7 +15,7 @@ from client.api import Api
 from client.errors import CommandFailed, NotThere
 from client.sync.cadence import Cadence
 from client.sync.database import Database
-from client.sync.scanning import PART
+from client.sync.ignoring import is_part
 
 RESCAN = 600.0
 """Seconds after which a look is taken without a hint."""
@@ -79,11 +79,11 @@ class Listening:
         """
         if self._polling is not None:
             return self._polling.wait(stop)
-        cursor = self._database.get("cursor")
-        if cursor is None or (cursor == self._told and monotonic() < self._told_at + self._interval):
-            stop.wait(_SOON)
-            return False
         try:
+            cursor = self._database.get("cursor")
+            if cursor is None or (cursor == self._told and monotonic() < self._told_at + self._interval):
+                stop.wait(_SOON)
+                return False
             told = self._api(stop).wait_for_changes(cursor)
         except NotThere:
             self._polling = Polling(self._api, self._database, self._interval)
@@ -147,7 +147,7 @@ class Waker:
         try:
             for _ in watch(
                 self._root,
-                watch_filter=lambda _, path: not _is_part(path),
+                watch_filter=lambda _, path: not is_part(Path(path).name),
                 debounce=_GATHER_MS,
                 stop_event=self._stop,
                 rust_timeout=_ATTENTION_MS,
@@ -168,8 +168,3 @@ class Waker:
                 with self._changed:
                     self._remote_changed = True
                     self._changed.notify_all()
-
-
-def _is_part(path: str) -> bool:
-    name = path.rpartition("/")[2].rpartition("\\")[2]
-    return name.startswith(PART[0]) and name.endswith(PART[1])

@@ -37,9 +37,9 @@ class RedisWakeups:
     """Implements the Wakeups port; opens no connection before it is used."""
 
     def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(
-            url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, max_connections=16
-        )
+        self._redis = Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+        # Commits that were flushed together ring together, and few connections are enough for all of them.
+        self._ringing = asyncio.Semaphore(8)
         # The subscriber waits for hours, so its time-out is the ping's business.
         self._quiet = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=PATIENCE)
         self._bells = LocalBells()
@@ -57,7 +57,7 @@ class RedisWakeups:
         if now < self._left_alone_until:
             return
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with self._ringing, asyncio.timeout(2 * PATIENCE):
                 for namespace in namespaces:
                     await self._redis.publish(_PREFIX + namespace, b"")
         except (RedisError, OSError, TimeoutError) as error:
@@ -70,13 +70,15 @@ class RedisWakeups:
         bell = LocalBell(lambda: self._pubsub is not None and wanted <= self._subscribed)
         if self._subscriber is None or self._subscriber.done():
             self._subscriber = asyncio.create_task(self._subscribe())
-        with self._bells.hung(namespaces, bell):
+        try:
+            with self._bells.hung(namespaces, bell):
+                await self._follow_listeners()
+                until = asyncio.get_running_loop().time() + PATIENCE
+                while not bell.sure and (left := until - asyncio.get_running_loop().time()) > 0:
+                    await bell.heard(left)
+                yield bell
+        finally:
             await self._follow_listeners()
-            until = asyncio.get_running_loop().time() + PATIENCE
-            while not bell.sure and (left := until - asyncio.get_running_loop().time()) > 0:
-                await bell.heard(left)
-            yield bell
-        await self._follow_listeners()
 
     async def close(self) -> None:
         if self._subscriber is not None:
@@ -93,7 +95,8 @@ class RedisWakeups:
                 await self._read()
             except (RedisError, OSError, TimeoutError) as error:
                 _log.warning("the subscription at Redis broke: %s", error)
-            self._forget()
+            finally:
+                self._forget()
             await asyncio.sleep(random.uniform(0.5, 1.0) * BREAK / 2)  # noqa: S311 (spreads the return, no secret)
 
     async def _read(self) -> None:

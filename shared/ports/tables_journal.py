@@ -79,6 +79,6 @@ class Journal(Protocol):
         """All changes of these nodes from `since_seq` on, whoever made them, in order, with seq and time."""
         ...
 
-    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[tuple[NodeId, DeviceId]]:
-        """The nodes of at most `limit` changes behind `seq`, in order, with the devices that made them."""
+    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[NodeId]:
+        """The nodes of at most `limit` changes behind `seq`, in order."""
         ...

@@ -104,10 +104,16 @@ class FollowChanges:
 
         return await self.metadata.read(work)
 
-    def seen(self, caller: Caller, cursor: str) -> Mapping[NamespaceId, int]:
+    async def seen(self, caller: Caller, cursor: str) -> Mapping[NamespaceId, int]:
         """How far the holder of a cursor has read each namespace, as seqs; raises as the call does."""
-        reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)
-        return {ns: seq for ns, (seq, _) in reading.seqs.items()}
+
+        def work(tx: Transaction) -> Mapping[NamespaceId, int]:
+            reader(tx, caller, None)
+            reading = _Reading.load(self.seals.unseal(_PURPOSE, cursor), caller.user_id)
+            reading.check({standing.id: standing for standing in tx.namespaces.seen_by(caller.user_id)})
+            return {ns: seq for ns, (seq, _) in reading.seqs.items()}
+
+        return await self.metadata.read(work)
 
     def _snapshot(
         self,

@@ -3,6 +3,7 @@
 Many of them lie in the same few packs, so addresses are told once and referred to by number.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,14 +55,16 @@ class GetManifests:
 
         def work(tx: Transaction) -> list[VersionBlocks | FileNotFound | TooLarge]:
             member = reader(tx, caller, namespace)
-            asked = list({version for _, version in wanted})
-            versions = tx.files.versions_by_id(member.namespace, asked)
+            versions = tx.files.versions_by_id(member.namespace, list({id for _, id in wanted}))
             counts = tx.blocks.count_of_versions(member.namespace, list(versions))
+            # A version that is asked for many times is told many times, so each of them takes room.
+            asked_for = Counter(id for _, id in wanted)
             fitting: set[VersionId] = set()
             room = MOST_BLOCKS
-            for _, id in wanted:
-                if id in versions and id not in fitting and counts.get(id, 0) <= room:
-                    room -= counts.get(id, 0)
+            for id, times in asked_for.items():
+                cost = times * counts.get(id, 0)
+                if id in versions and cost <= room:
+                    room -= cost
                     fitting.add(id)
             placed = tx.blocks.of_versions(member.namespace, sorted(fitting))
             found: list[VersionBlocks | FileNotFound | TooLarge] = []

@@ -127,7 +127,7 @@ MOST_TOUCHED = 10_000
 def refuse_changed(
     tx: Transaction, member: Member, node_id: NodeId, seen: Mapping[NamespaceId, int] | None
 ) -> None:
-    """Raise PreconditionFailed when another device has changed something at or below the node since `seen`.
+    """Raise PreconditionFailed when something at or below the node was changed since `seen`, by whatever device.
 
     `seen` says how far the caller has read each namespace's journal; None makes no condition. The namespace is locked.
     """
@@ -135,9 +135,8 @@ def refuse_changed(
         return
     ns = member.namespace
     touched = tx.journal.touched(ns, seq=seen.get(ns, 0), limit=MOST_TOUCHED)
-    others = {node for node, device in touched if device != member.device_id}
-    if len(touched) == MOST_TOUCHED or any(tx.files.is_within(ns, node, node_id) for node in others):
-        raise PreconditionFailed("another device has changed it since: look at it again")
+    if len(touched) == MOST_TOUCHED or any(tx.files.is_within(ns, node, node_id) for node in set(touched)):
+        raise PreconditionFailed("it was changed since: look at it again")
 
 
 def living_node(tx: Transaction, namespace: NamespaceId, node_id: NodeId, kind: NodeKind | None) -> Node:

@@ -176,13 +176,14 @@ class Undo:
         if self._tx.files.is_within(ns, place.parent, node.id):
             raise FolderCycle("it would come to lie within itself")
         refuse_taken(self._tx, ns, place.parent, name, node.id)
+        above = path_of(self._tx, ns, place.parent).rstrip("/") if place.parent != NodeId(ns) else ""
+        refuse_too_deep(self._tx, ns, node.id, f"{above}/{name.text}")
         if state.deleted:
             self._tx.trash.restore(ns, node.id, place.parent, name)
             self._note(node, RESTORED[node.kind], "restored", origin=origin_of(node))
         else:
             self._tx.files.move_node(ns, node.id, place.parent, name)
             self._note(node, MOVED[node.kind], "moved", origin=origin_of(node))
-        refuse_too_deep(self._tx, ns, node.id, path_of(self._tx, ns, node.id))
 
     def _delete(self, node: Node) -> None:
         self._note(node, DELETED[node.kind], "deleted")
@@ -206,7 +207,7 @@ class Undo:
             place = left[node].place
             if place and not states[node].deleted and left[node].lived is not False:
                 there = self._tx.files.child(self._ns, place.parent, name_key(place.name))
-                if there and there.id in refused:
+                if there and there.id != node and there.id in refused:
                     waits[node] = there.id
         for start in waits:
             seen: set[NodeId] = set()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ async def test_rings_reach_other_processes(redis: Redis) -> None:
         assert bell.sure
         await here.ring([namespace])
         assert await bell.heard(LONG)
+    await here.close()
+    await there.close()
+
+
+async def test_many_rings_at_once_all_arrive(redis: Redis) -> None:
+    here, there = RedisWakeups(redis.url), RedisWakeups(redis.url)
+    namespaces = some(64)
+    async with AsyncExitStack() as stack:
+        bells = [await stack.enter_async_context(there.listen([each])) for each in namespaces]
+        await asyncio.gather(*(here.ring([each]) for each in namespaces))
+        assert all([await bell.heard(LONG) for bell in bells])
     await here.close()
     await there.close()
 

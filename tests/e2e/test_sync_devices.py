@@ -220,6 +220,24 @@ def test_another_login_is_refused_before_anything_is_done(pair: list[Device], sy
     assert ann.tree == {"private": b"of ann"}
 
 
+def test_a_watch_ends_when_somebody_else_logs_in(pair: list[Device]) -> None:
+    ann, _ = pair
+    ann.write("private", b"of ann")
+    watch = ann.start("--watch", "--interval", "600")
+    try:
+        _wait_until(lambda: bool(ann.strata.json("ls")["files"]))
+        other = f"other-{random.randrange(10**9)}"
+        ann.strata.json("register", "--username", other, "--password-stdin", stdin=PASSWORD)
+        ann.strata.json("login", "--username", other, "--password-stdin", stdin=PASSWORD)
+        ann.write("another", b"of ann too")
+        out, _ = watch.communicate(timeout=60)
+    finally:
+        watch.kill()
+    assert watch.returncode == 3, out
+    assert ann.strata.json("ls")["files"] == []
+    assert ann.tree == {"private": b"of ann", "another": b"of ann too"}
+
+
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(pair: list[Device]) -> None:
     ann, ben = pair
     ann.write("new", b"1")

@@ -44,12 +44,27 @@ async def test_a_folder_into_which_another_device_put_something_stays(ann: User,
     assert await delete(ann, folder, await cursor_of(ann), folder=True) == (200, "")
 
 
-async def test_what_happened_elsewhere_or_by_this_device_is_no_obstacle(ann: User, other: User) -> None:
+async def test_what_happened_elsewhere_is_no_obstacle(ann: User, other: User) -> None:
     await ann.upload("/docs/a", b"one")
     folder, seen = await folder_at(ann, "/docs"), await cursor_of(ann)
     await other.upload("/elsewhere", b"two")
-    await ann.upload("/docs/b", b"three")
+    await ann.upload("/there", b"three")
     assert await delete(ann, folder, seen, folder=True) == (200, "")
+
+
+async def test_another_program_of_the_same_device_counts_like_another_device(ann: User) -> None:
+    await ann.upload("/docs/a", b"one")
+    folder, seen = await folder_at(ann, "/docs"), await cursor_of(ann)
+    await ann.upload("/docs/b", b"two")
+    assert await delete(ann, folder, seen, folder=True) == (412, "precondition_failed")
+
+
+async def test_a_cursor_of_a_journal_that_began_anew_deletes_nothing(site: Site, ann: User) -> None:
+    made = await ann.upload("/a", b"one")
+    seen = await cursor_of(ann)
+    with site.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE namespaces SET epoch = epoch + 1")
+    assert await delete(ann, made["file_id"], seen) == (410, "cursor_reset")
 
 
 async def test_what_was_moved_out_meanwhile_is_no_obstacle(ann: User, other: User) -> None:

@@ -183,3 +183,14 @@ async def test_a_manifest_that_is_too_long_for_company_is_asked_for_alone(
     asked = [{key: one[key] for key in ("file_id", "version_id")} for one in results]
     first, second = json(await ann.call("get_manifests", {"files": asked}))["manifests"]
     assert (first["status"], second["status"]) == (200, 413)
+
+
+async def test_a_version_that_is_asked_for_many_times_takes_room_each_time(
+    monkeypatch: pytest.MonkeyPatch, ann: User
+) -> None:
+    monkeypatch.setattr("shared.usecases.get_manifests.MOST_BLOCKS", 5)
+    [made] = json(await send(ann, body([commit("/a", ONE, TWO)], ONE, TWO)))["results"]
+    asked = {key: made[key] for key in ("file_id", "version_id")}
+    twice = json(await ann.call("get_manifests", {"files": [asked] * 2}))["manifests"]
+    thrice = json(await ann.call("get_manifests", {"files": [asked] * 3}))["manifests"]
+    assert [each["status"] for each in (*twice, *thrice)] == [200, 200, 413, 413, 413]

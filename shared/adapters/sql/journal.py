@@ -121,14 +121,14 @@ class SqlJournal:
                 told.append((row.seq, row.created_at, change))
         return told
 
-    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[tuple[NodeId, DeviceId]]:
+    def touched(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[NodeId]:
         behind = (
-            select(changes.c.node_id, changes.c.device_id)
+            select(changes.c.node_id)
             .where(changes.c.ns_id == namespace, changes.c.seq > seq)
             .order_by(changes.c.seq, changes.c.position)
             .limit(limit)
         )
-        return [(row.node_id, row.device_id) for row in self._connection.execute(behind)]
+        return list(self._connection.execute(behind).scalars())
 
 
 def _recorded(row: Row[*tuple[Any, ...]]) -> Recorded:

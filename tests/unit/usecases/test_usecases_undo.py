@@ -196,6 +196,33 @@ async def test_a_name_that_is_taken_meanwhile_is_not_overwritten(world: World, a
     assert await world.read(ann, theirs.file_id) == TWO
 
 
+@pytest.mark.parametrize("restored", [True, False])
+async def test_what_would_come_to_lie_too_deep_stays_as_it_is(
+    world: World, ann: Caller, restored: bool
+) -> None:
+    """Its folder was moved deep down by another device, deeper than a path can name with what comes back."""
+    other = await world.log_in("ann")
+    made = await world.upload(other, "/a/" + "x/" * 10 + "file", ONE)
+    deep = (await world.list_files.folder(ann, None, (), cursor=None, limit=10)).folders
+    child = (await world.list_files.folder(ann, None, parse_path("/a"), cursor=None, limit=10)).folders
+    assert deep
+    assert child
+    moved = child[0].node.id
+    if restored:
+        await world.change_folders.delete(ann, moved, key=None)
+    else:
+        await move(world, ann, moved, "/aside", NodeKind.FOLDER)
+    await world.upload(other, "/" + "d/" * 55 + "bottom", ONE)
+    await move(world, other, deep[0].node.id, "/" + "d/" * 54 + "d/a", NodeKind.FOLDER)
+    before = await tree(world, other)
+    told = await undo(world, other, ann.device_id)
+    assert (told["undone"], [each["id"] for each in told["kept"]]) == ([], [moved])
+    assert "more than 64 names" in told["kept"][0]["reason"]
+    assert await tree(world, other) == before
+    assert world.sql("SELECT COUNT(*) FROM changes WHERE kind = 'folder_restored'") == [(0,)]
+    assert await world.get_file(ann, made.file_id) if not restored else True
+
+
 async def test_what_was_purged_is_gone(world: World, ann: Caller) -> None:
     made = await world.upload(ann, "/a", ONE)
     since = later(world)

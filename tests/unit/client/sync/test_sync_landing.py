@@ -179,3 +179,16 @@ def test_a_folder_is_made_only_where_nothing_is(folder: LocalFolder) -> None:
     for path in (("f",), ("gone", "f")):
         with pytest.raises(Outdated):
             folder.make_folder(path)
+
+
+def test_a_part_that_is_the_file_in_its_place_by_another_name_is_not_written_to(folder: LocalFolder) -> None:
+    """A run was killed between its link and the end of the part; then somebody saved into the file."""
+    place = folder.root / "a"
+    place.write_bytes(b"the edit")
+    os.link(place, part_of(place, VERSION))
+    landing = Landing(folder, place, VERSION, 8)
+    assert not landing.resumes
+    landing.write(b"theirs..", [0])
+    landing.leave()
+    assert place.read_bytes() == b"the edit"
+    assert part_of(place, VERSION).read_bytes() == b"theirs.."
