@@ -44,7 +44,7 @@ class Place:
 @contextmanager
 def anonymous(url: str) -> Iterator[Accounts]:
     """The calls without a login."""
-    with open_http(1) as http:
+    with _http_to(url, 1) as http:
         yield Accounts(Transport(http, url, Event()))
 
 
@@ -57,7 +57,7 @@ def logged_in(
     Tokens for one server are never shown to another: naming another server is as good as having no login.
     """
     credentials = login_at(place)
-    with open_http(connections) as http:
+    with _http_to(credentials.url, connections) as http:
         yield Api(
             Session(Transport(http, credentials.url, stop, patience), place.credentials_file, credentials)
         )
@@ -72,3 +72,8 @@ def login_at(place: Place) -> Credentials:
     if url != credentials.url:
         raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
     return credentials
+
+
+def _http_to(url: str, connections: int) -> httpx.Client:
+    # Reading the certificates takes longer than a short command does otherwise.
+    return open_http(connections, tls=url.startswith("https:"))
