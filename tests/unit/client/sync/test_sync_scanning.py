@@ -251,3 +251,11 @@ def test_names_are_as_the_disk_has_them(tmp_path: Path) -> None:
     apart = unicodedata.normalize("NFD", "Grüße")
     (tmp_path / apart).touch()
     assert set(scan(tmp_path).entries) == {(apart,)}
+
+
+def test_a_file_whose_name_only_looks_like_a_part_is_synced_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / ".strata-notes.part").touch()
+    (tmp_path / f".strata-{'0a' * 16}.part").touch()
+    found = scan(tmp_path)
+    assert set(found.entries) == {(".strata-notes.part",)}
+    assert [part.name for part in found.parts] == [f".strata-{'0a' * 16}.part"]
