@@ -20,6 +20,7 @@ Count = Annotated[int, Meta(ge=1)]
 # Azure's user delegation keys, which sign grants, live for seven days at most; a little of that is for clocks.
 GrantMinutes = Annotated[int, Meta(ge=1, le=10_000)]
 Address = Annotated[str, Meta(pattern=r"^https?://[^\s]+[^/\s]$")]
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$")]
 
 MIB = 1024 * 1024
 
@@ -51,7 +52,12 @@ class Settings:
     """For Azure, where the application signs in by its identity."""
 
     redis_url: str | None = field(default=None, repr=False)
-    """redis:// or rediss://, with the password if there is one; without, only this process's commits wake who waits."""
+    """redis:// or rediss://, with the password if there is one; either this or redis_host.
+
+    Without both, only this process's commits wake who waits, and nothing is cached."""
+
+    redis_host: Host | None = None
+    """For Azure Managed Redis, name.region.redis.azure.net:10000, where the application signs in by its identity."""
 
     longest_wait_seconds: Annotated[int, Meta(ge=1, le=200)] = 25
     """How long a notification may be waited for: less than what stands in front of the application allows."""
@@ -62,7 +68,7 @@ class Settings:
     With blob_account_url they are set where the account is made: no role for blobs may change them."""
 
     azure_client_id: str | None = None
-    """The user-assigned identity to sign in with, for blobs and for the database."""
+    """The user-assigned identity to sign in with, for blobs, for the database and for Redis."""
 
     strata_secret: str = field(repr=False)
     """At least 32 random bytes, URL-safe base64: refresh tokens and cursors are derived from it."""
@@ -182,6 +188,8 @@ def _contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
     if (settings.blob_connection_string is None) == (settings.blob_account_url is None):
         names = ("BLOB_CONNECTION_STRING", "BLOB_ACCOUNT_URL")
         found.append((names, "set either BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL"))
+    if settings.redis_url is not None and settings.redis_host is not None:
+        found.append((("REDIS_HOST", "REDIS_URL"), "set either REDIS_URL or REDIS_HOST"))
     try:
         if len(settings.secret) < 32:
             found.append((("STRATA_SECRET",), "STRATA_SECRET: must hold at least 32 bytes"))

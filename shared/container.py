@@ -6,6 +6,7 @@ from datetime import timedelta
 from shared.adapters.azure_blob import AzureBlockStore
 from shared.adapters.memory.wakeups import MemoryWakeups
 from shared.adapters.passwords import Argon2Passwords
+from shared.adapters.redis_connection import RedisAddress, redis_address
 from shared.adapters.redis_wakeups import RedisWakeups
 from shared.adapters.ringing import RingingMetadata
 from shared.adapters.sql.database import SqlMetadata
@@ -79,6 +80,7 @@ class Application:
     use_trash: UseTrash
     use_versions: UseVersions
     follow_changes: FollowChanges
+    redis: RedisAddress | None
     wakeups: Wakeups
     wait_for_changes: WaitForChanges
     grant_blocks: GrantBlocks
@@ -90,6 +92,8 @@ class Application:
     async def close(self) -> None:
         """Release threads and connections. A host that just ends its process may leave it out."""
         await self.wakeups.close()
+        if self.redis is not None:
+            await self.redis.close()
         await self.store.close()
         await self.metadata.close()
         await self.passwords.close()
@@ -103,7 +107,8 @@ def build(settings: Settings) -> Application:
         threads=settings.db_threads,
         sql_token=sql_token_source(settings.azure_client_id),
     )
-    wakeups: Wakeups = RedisWakeups(settings.redis_url) if settings.redis_url else MemoryWakeups()
+    redis = redis_address(settings.redis_url, settings.redis_host, settings.azure_client_id)
+    wakeups: Wakeups = RedisWakeups(redis) if redis else MemoryWakeups()
     metadata = RingingMetadata(SqlMetadata(engine, threads=settings.db_threads), wakeups)
     store = AzureBlockStore(
         clock=clock,
@@ -163,6 +168,7 @@ def build(settings: Settings) -> Application:
         use_trash=UseTrash(metadata, tree),
         use_versions=UseVersions(metadata, commit_file),
         follow_changes=follow_changes,
+        redis=redis,
         wakeups=wakeups,
         wait_for_changes=WaitForChanges(metadata, wakeups, follow_changes),
         grant_blocks=GrantBlocks(

@@ -2,31 +2,27 @@
 
 Redis forgets a message at once, and that is enough: whoever waits has compared the journal after subscribing. When
 Redis is away, rings are dropped without waiting for it (a circuit breaker lets one try through every few seconds),
-waiters are told that none arrive, and the subscriber comes back by itself.
+waiters are told that none arrive, and the subscriber comes back by itself. Where the application signs in by a token,
+the subscriber comes anew shortly before that ends, and its waiters look once.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 
 from shared.adapters.bells import LocalBell, LocalBells
+from shared.adapters.breaker import REST, Breaker
+from shared.adapters.redis_connection import FAILURES, PATIENCE, RedisAddress
 from shared.domain.ids import NamespaceId
 from shared.ports.wakeups import Bell
 
 _log = logging.getLogger(__name__)
-
-PATIENCE = 0.2
-"""Seconds for one exchange with Redis, behind which a commit's answer waits."""
-
-BREAK = 5.0
-"""Seconds for which Redis is left alone after a failure."""
 
 _PREFIX = "strata:changed:"
 # Redis answers a ping through the subscription, so that a connection which is dead but not closed is noticed.
@@ -36,14 +32,15 @@ _PING_EVERY = 10.0
 class RedisWakeups:
     """Implements the Wakeups port; opens no connection before it is used."""
 
-    def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+    def __init__(self, address: RedisAddress) -> None:
+        self._address = address
+        self._redis = address.client()
+        self._breaker = Breaker("Redis, for wake-ups,")
         # Commits that were flushed together ring together, and few connections are enough for all of them.
         self._ringing = asyncio.Semaphore(8)
         # The subscriber waits for hours, so its time-out is the ping's business.
-        self._quiet = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=PATIENCE)
+        self._quiet = address.client(patience=None)
         self._bells = LocalBells()
-        self._left_alone_until = 0.0
         self._subscriber: asyncio.Task[None] | None = None
         self._pubsub: PubSub | None = None
         self._asked_for: set[NamespaceId] = set()
@@ -53,16 +50,16 @@ class RedisWakeups:
     async def ring(self, namespaces: Collection[NamespaceId]) -> None:
         for namespace in namespaces:
             self._bells.ring(namespace)
-        now = asyncio.get_running_loop().time()
-        if now < self._left_alone_until:
+        if not self._breaker.admits():
             return
         try:
             async with self._ringing, asyncio.timeout(2 * PATIENCE):
                 for namespace in namespaces:
                     await self._redis.publish(_PREFIX + namespace, b"")
-        except (RedisError, OSError, TimeoutError) as error:
-            self._left_alone_until = now + BREAK
-            _log.warning("Redis can't be reached, and is left alone for %.0f s: %s", BREAK, error)
+        except FAILURES as error:
+            self._breaker.failed(error)
+        else:
+            self._breaker.succeeded()
 
     @asynccontextmanager
     async def listen(self, namespaces: Collection[NamespaceId]) -> AsyncIterator[Bell]:
@@ -93,21 +90,26 @@ class RedisWakeups:
         while True:
             try:
                 await self._read()
-            except (RedisError, OSError, TimeoutError) as error:
+                continue
+            except FAILURES as error:
                 _log.warning("the subscription at Redis broke: %s", error)
             finally:
                 self._forget()
-            await asyncio.sleep(random.uniform(0.5, 1.0) * BREAK / 2)  # noqa: S311 (spreads the return, no secret)
+            await asyncio.sleep(random.uniform(0.5, 1.0) * REST / 2)  # noqa: S311 (spreads the return, no secret)
 
     async def _read(self) -> None:
+        """Read over one connection until it breaks, or until it is time to come anew."""
+        clock = asyncio.get_running_loop()
         async with self._quiet.pubsub() as pubsub:
             await pubsub.connect()
+            lifetime = self._address.lifetime()
+            until = math.inf if lifetime is None else clock.time() + lifetime
             self._pubsub = pubsub
             await self._follow_listeners()
             silent = False
-            while True:
-                message = await pubsub.get_message(timeout=_PING_EVERY)
-                if message is None and silent:
+            while (left := until - clock.time()) > 0:
+                message = await pubsub.get_message(timeout=min(_PING_EVERY, left))
+                if message is None and silent and left > _PING_EVERY:
                     raise TimeoutError("Redis doesn't answer a ping")
                 if message is None and pubsub.subscribed:
                     await pubsub.ping()
@@ -146,7 +148,7 @@ class RedisWakeups:
                         await pubsub.subscribe(*(_PREFIX + namespace for namespace in added))
                     if dropped:
                         await pubsub.unsubscribe(*(_PREFIX + namespace for namespace in dropped))
-            except (RedisError, OSError, TimeoutError):
+            except FAILURES:
                 return  # the reader meets the same connection, and says so
             if self._pubsub is pubsub:
                 self._asked_for = set(wanted)

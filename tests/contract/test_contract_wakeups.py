@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.breaker import REST
 from shared.adapters.memory.wakeups import MemoryWakeups
-from shared.adapters.redis_wakeups import BREAK, RedisWakeups
+from shared.adapters.redis_connection import RedisAddress
+from shared.adapters.redis_wakeups import RedisWakeups
 from shared.adapters.system import RandomIds
 from shared.domain.ids import NamespaceId
 from shared.ports.wakeups import Wakeups
@@ -27,7 +29,9 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(params=["memory", "redis"])
 async def wakeups(request: pytest.FixtureRequest) -> AsyncIterator[Wakeups]:
     made: Wakeups = (
-        MemoryWakeups() if request.param == "memory" else RedisWakeups(request.getfixturevalue("redis").url)
+        MemoryWakeups()
+        if request.param == "memory"
+        else RedisWakeups(RedisAddress(request.getfixturevalue("redis").url))
     )
     yield made
     await made.close()
@@ -105,7 +109,7 @@ async def test_hundreds_of_waiters(wakeups: Wakeups) -> None:
 
 
 async def test_rings_reach_other_processes(redis: Redis) -> None:
-    here, there = RedisWakeups(redis.url), RedisWakeups(redis.url)
+    here, there = RedisWakeups(RedisAddress(redis.url)), RedisWakeups(RedisAddress(redis.url))
     [namespace] = some()
     async with there.listen([namespace]) as bell:
         assert bell.sure
@@ -116,7 +120,7 @@ async def test_rings_reach_other_processes(redis: Redis) -> None:
 
 
 async def test_many_rings_at_once_all_arrive(redis: Redis) -> None:
-    here, there = RedisWakeups(redis.url), RedisWakeups(redis.url)
+    here, there = RedisWakeups(RedisAddress(redis.url)), RedisWakeups(RedisAddress(redis.url))
     namespaces = some(64)
     async with AsyncExitStack() as stack:
         bells = [await stack.enter_async_context(there.listen([each])) for each in namespaces]
@@ -127,7 +131,7 @@ async def test_many_rings_at_once_all_arrive(redis: Redis) -> None:
 
 
 async def test_without_redis_nobody_waits_and_nobody_is_sure() -> None:
-    wakeups = RedisWakeups("redis://127.0.0.1:1/0")
+    wakeups = RedisWakeups(RedisAddress("redis://127.0.0.1:1/0"))
     [namespace] = some()
     async with wakeups.listen([namespace]) as bell:
         assert not bell.sure
@@ -136,13 +140,13 @@ async def test_without_redis_nobody_waits_and_nobody_is_sure() -> None:
         started = time.perf_counter()
         for _ in range(100):
             await wakeups.ring([namespace])
-        assert time.perf_counter() - started < BREAK, "after one failure it is left alone"
+        assert time.perf_counter() - started < REST, "after one failure it is left alone"
     await wakeups.close()
 
 
 async def test_redis_that_dies_is_noticed_and_comes_back(tmp_path: Path) -> None:
     with running_redis(tmp_path / "one") as server:
-        here, there = RedisWakeups(server.url), RedisWakeups(server.url)
+        here, there = RedisWakeups(RedisAddress(server.url)), RedisWakeups(RedisAddress(server.url))
         [namespace] = some()
         async with there.listen([namespace]) as bell:
             assert bell.sure
@@ -153,7 +157,7 @@ async def test_redis_that_dies_is_noticed_and_comes_back(tmp_path: Path) -> None
             with running_redis(tmp_path / "two", server.port):
                 while not bell.sure:
                     await bell.heard(LONG)
-                async with asyncio.timeout(3 * BREAK):
+                async with asyncio.timeout(3 * REST):
                     heard = False
                     while not heard:  # until the one who rings has come back, too
                         await here.ring([namespace])

@@ -159,6 +159,7 @@ MISTAKES = {
     "PUBLIC_URL": "ftp://files.example",
     "DB_THREADS": "0",
     "BLOB_ACCOUNT_URL": "https://account.blob.core.windows.net",
+    "REDIS_HOST": "https://name.region.redis.azure.net",
     "STRATA_SECRET": "dG9vIHNob3J0IHRvIGJlIGEgc2VjcmV0",
     "TOKEN_SIGNING_KEY": "a key that is none at all",
     "MAX_FILE_BYTES": "much",
@@ -184,6 +185,13 @@ def test_all_mistakes_are_reported_at_once() -> None:
         load({"DB_THREADS": "x"})
     for name in ("STRATA_SECRET", "TOKEN_SIGNING_KEY", "BLOB_CONNECTION_STRING", "DB_THREADS"):
         assert len(re.findall(name, str(empty.value))) == 1
+
+
+def test_redis_has_one_address() -> None:
+    host = {"REDIS_HOST": "name.region.redis.azure.net:10000"}
+    assert load(GOOD | host).redis_host == "name.region.redis.azure.net:10000"
+    with pytest.raises(SettingsError, match="either REDIS_URL or REDIS_HOST"):
+        load(GOOD | host | {"REDIS_URL": "redis://127.0.0.1:6379/0"})
 
 
 SECRETS = {
