@@ -9,17 +9,19 @@ BIN := .venv/bin
 .PHONY: start test check bench clean
 
 # The stamp names the files that decide what is installed, so that the second run installs nothing.
+# editable_mode=compat is a path in a file; otherwise it is a finder, which every start of `strata` would load.
 .venv/.installed: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --config-settings editable_mode=compat --editable .
 	touch $@
 
 start: .venv/.installed
 	$(BIN)/python -m tools.local.up --host $(HOST)
 
+# Three at once on two cores: much of a test is waiting for other processes. A file's tests stay together.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: .venv/.installed
 	$(BIN)/ruff check .

@@ -6,35 +6,33 @@ import sys
 from threading import Event
 from typing import Annotated
 
-import typer
-
+from client.arguments import Option
+from client.asking import ask, ask_password
 from client.connection import anonymous, logged_in
 from client.errors import CommandFailed, LocalProblem, Misuse
 from client.filelock import locked
-from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.options import Common
 from client.retrying import Patience
 
 UsernameOption = Annotated[
-    str | None, typer.Option("--username", "-u", help="The user's name; asked for on a terminal.")
+    str | None, Option("--username", "-u", help="The user's name; asked for on a terminal.")
 ]
 PasswordOption = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input (its first line).")
+    bool, Option("--password-stdin", help="Read the password from standard input (its first line).")
 ]
 
 
 def register(
-    context: typer.Context,
+    common: Common,
     username: UsernameOption = None,
     password_stdin: PasswordOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Make a new user on the server.
 
     Example:  strata register --username ann
     """
-    screen = screen_of(context, as_json, quiet)
-    place = place_of(context)
+    screen = common.screen
+    place = common.place
     name, password = _who(username, password_stdin, confirm=True)
     with anonymous(place.server(None)) as accounts:
         user_id = accounts.register(name, password)
@@ -42,11 +40,9 @@ def register(
 
 
 def login(
-    context: typer.Context,
+    common: Common,
     username: UsernameOption = None,
     password_stdin: PasswordOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Log in on this machine, as a device of the user's.
 
@@ -54,8 +50,8 @@ def login(
 
     Example:  strata login --username ann --password-stdin < password.txt
     """
-    screen = screen_of(context, as_json, quiet)
-    place = place_of(context)
+    screen = common.screen
+    place = common.place
     file = place.credentials_file
     try:
         before = file.read()
@@ -84,13 +80,13 @@ def login(
     )
 
 
-def logout(context: typer.Context, as_json: JsonOption = False, quiet: QuietOption = False) -> None:
+def logout(common: Common) -> None:
     """Log out: the server forgets this device's login, then so does this machine.
 
     Without a server the login is removed here all the same; there it ends by itself when it expires.
     """
-    screen = screen_of(context, as_json, quiet)
-    place = place_of(context)
+    screen = common.screen
+    place = common.place
     server_told = False
     try:
         if place.credentials_file.read() is None:
@@ -111,11 +107,11 @@ def _who(username: str | None, password_stdin: bool, *, confirm: bool) -> tuple[
     if username is None:
         if password_stdin or not at_terminal:
             raise Misuse("say who: --username NAME")
-        username = str(typer.prompt("Username", err=True))
+        username = ask("Username: ")
     if password_stdin:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     elif at_terminal:
-        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+        password = ask_password(confirm=confirm)
     else:
         raise Misuse("no terminal to ask on: pass the password with --password-stdin")
     if not password:

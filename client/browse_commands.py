@@ -4,13 +4,13 @@ from datetime import datetime
 from threading import Event
 from typing import Annotated
 
-import typer
 from rich import filesize
 
 from client.api import Api
+from client.arguments import Argument, Option
 from client.connection import logged_in
-from client.errors import CommandFailed, NotThere, Refused
-from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.errors import CommandFailed, Ended, NotThere, Refused
+from client.options import Common
 from client.remote_paths import RemotePath, parse_remote
 from client.remote_tree import Content, contents, folder_exists, look_up
 from client.screen import Document, error_member
@@ -18,11 +18,9 @@ from client.wire import RemoteFile, RemoteFolder
 
 
 def ls(
-    context: typer.Context,
-    remote: Annotated[str, typer.Argument(metavar="[REMOTE]", help="A remote folder or file.")] = "/",
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders below as well.")] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    remote: Annotated[str, Argument("[REMOTE]", help="A remote folder or file.")] = "/",
+    recursive: Annotated[bool, Option("--recursive", "-r", help="Folders below as well.")] = False,
 ) -> None:
     """List remote files and folders.
 
@@ -36,11 +34,11 @@ def ls(
 
       strata ls --json | jq '.files[].path'
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     path = parse_remote(remote)
     files: list[RemoteFile] = []
     folders: list[str] = []
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         file = look_up(api, path)
         pages = [Content((file,), ())] if file else contents(api, path, recursive=recursive)
         for content in pages:
@@ -63,23 +61,21 @@ def ls(
 
 
 def rm(
-    context: typer.Context,
-    remotes: Annotated[list[str], typer.Argument(metavar="REMOTE...", help="Remote files.")],
+    common: Common,
+    remotes: Annotated[list[str], Argument("REMOTE...", help="Remote files.")],
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders, too, with all that is in them.")
+        bool, Option("--recursive", "-r", help="Folders, too, with all that is in them.")
     ] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Delete remote files, and with --recursive folders. What is deleted is in the trash: strata trash.
 
     Example:  strata rm /office/report.pdf
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     deleted: list[Document] = []
     failed: list[Document] = []
     worst: CommandFailed | None = None
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         for remote in remotes:
             try:
                 path = parse_remote(remote)
@@ -101,7 +97,7 @@ def rm(
         document["error"] = error_member(worst)
     screen.result(document, f"{len(deleted)} deleted" if deleted else None)
     if worst:
-        raise typer.Exit(worst.exit_code)
+        raise Ended(worst.exit_code)
 
 
 def _delete_folder(api: Api, path: RemotePath, recursive: bool) -> Document:

@@ -1,27 +1,21 @@
 """The command `strata`: its commands, and the one place where an error becomes an exit code."""
 
-import functools
 import gc
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from typer.exceptions import TyperException
+from client.errors import CommandFailed, Ended, LocalProblem, Misuse, Stopped, Unexpected
+from client.screen import Screen, print_out
 
-from client.errors import CommandFailed, LocalProblem, Misuse, Stopped, Unexpected
-from client.options import HomeOption, JsonOption, QuietOption, UrlOption, common
-from client.screen import Screen
-
-EXIT_CODES = """Exit codes: **0** done, **1** unexpected, **2** usage, **3** not logged in or refused, **4** not found,
-**5** conflict (changed on the server, or the name is taken), **6** refused input (name, size, quota),
-**7** server away, **8** local file problem, **9** content failed its verification, **10** a sync is held until it is
-confirmed, **130** interrupted."""
+EXIT_CODES = """\
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 not logged in or refused, 4 not found, 5 conflict (changed on the
+server, or the name is taken), 6 refused input (name, size, quota), 7 server away, 8 local file problem,
+9 content failed its verification, 10 a sync is held until it is confirmed, 130 interrupted."""
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Files": {
@@ -39,72 +33,10 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "client.device_command": ("devices",),
     },
 }
-"""The commands by the panel of --help that shows them and the module that has them.
+"""The commands by the panel of --help that shows them and the module that has them, which is loaded for its own."""
 
-A run needs one of them. Loading them all, and preparing the options of each, takes longer than most commands do.
-"""
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"strata {version('strata')}")
-        raise typer.Exit
-
-
-def _options(
-    context: typer.Context,
-    url: UrlOption = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Keep files on a Strata server: send them up, fetch them, see what is there.
-
-    Begin with `strata register` and `strata login`, then `strata up FILE`. Each command has its own --help.
-    """
-    context.obj = common(url, home, as_json, quiet)
-
-
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Have Ctrl-C told like every other end: typer's own way is an exit code without a word."""
-
-    @functools.wraps(command)
-    def wrapped(*arguments: Any, **named: Any) -> None:
-        try:
-            command(*arguments, **named)
-        except KeyboardInterrupt:
-            raise Stopped from None
-
-    return wrapped
-
-
-def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The command line, as far as these arguments may need it: a word that names a command may be that command, or
-    the value of an option. Without any such word, everything, since then help or a mistake is to be told about."""
-    app = typer.Typer(
-        name="strata",
-        no_args_is_help=True,
-        rich_markup_mode="markdown",
-        pretty_exceptions_enable=False,  # they would show local variables, passwords among them
-        context_settings={"help_option_names": ["-h", "--help"]},
-        epilog=EXIT_CODES,
-    )
-    app.callback()(_options)
-    named = set(arguments) if arguments and arguments[0] not in ("-h", "--help") else set()
-    every = {name for modules in COMMANDS.values() for names in modules.values() for name in names}
-    wanted = named & every or every
-    for panel, modules in COMMANDS.items():
-        for module, names in modules.items():
-            for name in names:
-                if name in wanted:
-                    command = getattr(import_module(module), name)
-                    app.command(name, rich_help_panel=panel)(_interruptible(command))
-    return app
+_WITH_VALUE = ("--url", "--home")
+"""Options that may stand before the command's name, and are followed by a word of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,27 +44,112 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What a start makes stays: looking through it for garbage as often as usual takes a tenth of a short command.
     gc.set_threshold(20_000, 20, 20)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Known before the arguments are parsed, since parsing may be what fails.
-    screen = Screen(as_json="--json" in given, quiet=False)
     if arguments is None:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = app_for(given)(args=given, prog_name="strata", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _run(given)
+    except Ended as end:
+        return end.exit_code
     except CommandFailed as error:
         failure = error
-    except TyperException as error:
-        failure = Misuse(f"{error.format_message()} (strata --help tells more)")
-    except typer.Abort:
+    except KeyboardInterrupt:
         failure = Stopped()
+    except BrokenPipeError:
+        # Who read the output has had enough. What is still held for it would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Unexpected.exit_code
     except OSError as error:
         failure = LocalProblem(f"{error.filename or 'this machine'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - the last line: whatever it is, a script gets its exit code
         if os.environ.get("STRATA_DEBUG"):
+            import traceback
+
             traceback.print_exc()
         failure = Unexpected(f"{type(error).__name__}: {error} (STRATA_DEBUG=1 shows where)")
-    screen.fail(failure)
+    # Parsing the arguments may be what has failed.
+    Screen(as_json="--json" in given, quiet=False).fail(failure)
     return failure.exit_code
+
+
+def _run(given: list[str]) -> int:
+    place = _place_of_name(given)
+    before = given[:place]
+    if place == len(given) or {"-h", "--help", "--version"} & set(before):
+        return _about(before)
+    name, function = given[place], _function(given[place])
+    from client.arguments import CommandLine
+    from client.options import common
+
+    line = CommandLine(f"strata {name}", function.__doc__ or "")
+    line.add(function, "options")
+    line.add(common, "with every command")
+    words = before + given[place + 1 :]
+    if {"-h", "--help"} & set(words[: words.index("--")] if "--" in words else words):
+        print_out(line.help())
+        return 0
+    own, shared = line.read(words)
+    function(common(**shared), **own)
+    return 0
+
+
+def _place_of_name(given: Sequence[str]) -> int:
+    """Where the command's name stands, behind the last word where there is none."""
+    skip = False
+    for place, word in enumerate(given):
+        if skip or word in _WITH_VALUE:
+            skip = not skip
+        elif not word.startswith("-"):
+            return place
+    return len(given)
+
+
+def _function(name: str) -> Callable[..., None]:
+    for modules in COMMANDS.values():
+        for module, names in modules.items():
+            if name in names:
+                function: Callable[..., None] = getattr(import_module(module), name)
+                return function
+    raise Misuse(f"there is no command {name!r} (strata --help shows those that there are)")
+
+
+def _about(options: Sequence[str]) -> int:
+    """What is told without a command."""
+    if "--version" in options:
+        from importlib.metadata import version
+
+        print_out(f"strata {version('strata')}")
+        return 0
+    if options and not {"-h", "--help"} & set(options):
+        raise Misuse("say what to do (strata --help shows the commands)")
+    print_out(_help())
+    return 0
+
+
+def _help() -> str:
+    from client.arguments import CommandLine
+    from client.options import common
+
+    described = _DESCRIPTION + "".join(_panels())
+    line = CommandLine("strata", described, usage="strata [options] COMMAND …", epilog=EXIT_CODES)
+    line.add(common, "options, before the command or behind it")
+    return line.help()
+
+
+_DESCRIPTION = """Keep files on a Strata server: send them up, fetch them, see what is there.
+
+Begin with `strata register` and `strata login`, then `strata up FILE`. Each command has its own --help.
+"""
+
+
+def _panels() -> list[str]:
+    panels: list[str] = []
+    for panel, modules in COMMANDS.items():
+        panels.append(f"\n{panel}\n")
+        for names in modules.values():
+            for name in names:
+                first: Any = (_function(name).__doc__ or "").partition("\n")[0]
+                panels.append(f"  {name:<10} {first}\n")
+    return panels
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

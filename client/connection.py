@@ -2,43 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
 import httpx
 
 from client.api import Accounts, Api
-from client.credentials import Credentials, CredentialsFile
-from client.errors import NotLoggedIn, Refused
+from client.credentials import Credentials
+from client.errors import NotLoggedIn
+from client.place import Place
 from client.retrying import Patience
 from client.session import Session
 from client.transport import Transport, open_http
-
-DEFAULT_URL = "http://127.0.0.1:7071"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The server that was named, None when none was, and the folder with the credentials."""
-
-    url: str | None
-    home: Path
-
-    @property
-    def credentials_file(self) -> CredentialsFile:
-        return CredentialsFile(self.home)
-
-    def server(self, credentials: Credentials | None) -> str:
-        """The named server, else the one of the login, else the default; raises Refused for no http(s) URL."""
-        url = self.url or (credentials.url if credentials else DEFAULT_URL)
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise Refused(f"the server's address can't be used: {error}", code="bad_url") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
-            raise Refused("the server's address must look like https://files.example.org", code="bad_url")
-        return str(parsed).rstrip("/")
 
 
 @contextmanager

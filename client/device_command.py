@@ -3,11 +3,10 @@
 from threading import Event
 from typing import Annotated
 
-import typer
-
+from client.arguments import Option
 from client.connection import logged_in
 from client.errors import Conflicting, Misuse, NotThere
-from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.options import Common
 from client.wire import RemoteDevice
 
 SHORTEST = 4
@@ -15,14 +14,12 @@ SHORTEST = 4
 
 
 def devices(
-    context: typer.Context,
+    common: Common,
     revoke: Annotated[
-        str | None, typer.Option("--revoke", metavar="DEVICE", help="End this device's login for good.")
+        str | None, Option("--revoke", metavar="DEVICE", help="End this device's login for good.")
     ] = None,
-    rename: Annotated[str | None, typer.Option("--rename", metavar="DEVICE", help="Which to rename.")] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="NAME", help="The new name.")] = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    rename: Annotated[str | None, Option("--rename", metavar="DEVICE", help="Which to rename.")] = None,
+    to: Annotated[str | None, Option("--to", metavar="NAME", help="The new name.")] = None,
 ) -> None:
     """Show the devices that are logged in as you, seen last first.
 
@@ -35,12 +32,12 @@ def devices(
 
       strata devices --revoke "old laptop"
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     if (rename is None) != (to is None):
         raise Misuse("--rename DEVICE and --to NAME go together")
     if rename is not None and revoke is not None:
         raise Misuse("either --rename or --revoke")
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         known = api.devices()
         if revoke is not None:
             device = find(known, revoke)

@@ -41,6 +41,14 @@ class CommandFailed(Exception):
         self.tries = 1
 
 
+class Ended(Exception):
+    """The command has told what there was to tell; only its exit code is left to say."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class Unexpected(CommandFailed):
     pass
 

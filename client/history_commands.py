@@ -3,12 +3,12 @@
 from threading import Event
 from typing import Annotated
 
-import typer
 from rich import filesize
 
+from client.arguments import Argument, Option
 from client.connection import logged_in
 from client.errors import Misuse, NotThere, Refused
-from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.options import Common
 from client.remote_paths import parse_remote
 from client.screen import Document
 from client.wire import RemoteFile, RemoteFolder, RemoteVersion, TrashedEntry
@@ -17,13 +17,9 @@ _ID_LENGTH = 32
 
 
 def mv(
-    context: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A remote file or folder.")],
-    target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="Its new path, or with / at the end a folder.")
-    ],
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    source: Annotated[str, Argument("SOURCE", help="A remote file or folder.")],
+    target: Annotated[str, Argument("TARGET", help="Its new path, or with / at the end a folder.")],
 ) -> None:
     """Move or rename a remote file or folder. Nothing is sent again, whatever its size.
 
@@ -33,47 +29,41 @@ def mv(
 
       strata mv /photos/2025 /archive/
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     start, end = parse_remote(source), parse_remote(target)
     if not start.names:
         raise Refused("the root folder can't be moved", code="is_root")
     path = str(end) if not end.into else "/" + "/".join((*end.names, start.names[-1]))
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         moved = api.move(api.entry_at(str(start)), path)
     screen.result({"from": str(start), "path": moved}, f"{start} is now {moved}")
 
 
 def mkdir(
-    context: typer.Context,
-    remote: Annotated[
-        str, typer.Argument(metavar="REMOTE", help="The new folder; the one above must be there.")
-    ],
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    remote: Annotated[str, Argument("REMOTE", help="The new folder; the one above must be there.")],
 ) -> None:
     """Make a remote folder.
 
     Example:  strata mkdir /office/reports
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     path = str(parse_remote(remote.removesuffix("/")))
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         api.make_folder(path)
     screen.result({"path": path}, f"{path} is made")
 
 
 def history(
-    context: typer.Context,
-    remote: Annotated[str, typer.Argument(metavar="REMOTE", help="A remote file.")],
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    remote: Annotated[str, Argument("REMOTE", help="A remote file.")],
 ) -> None:
     """Show the versions of a remote file, newest first.
 
     Any of them can be fetched back: `strata restore REMOTE --version N`.
     """
-    screen = screen_of(context, as_json, quiet)
-    with logged_in(place_of(context), Event()) as api:
+    screen = common.screen
+    with logged_in(common.place, Event()) as api:
         file = _file(api.entry_at(str(parse_remote(remote))))
         versions = list(api.versions(file.file_id))
     if screen.as_json:
@@ -87,18 +77,14 @@ def history(
 
 
 def restore(
-    context: typer.Context,
-    what: Annotated[
-        str, typer.Argument(metavar="REMOTE|ID", help="A remote file, or the id of something in the trash.")
-    ],
+    common: Common,
+    what: Annotated[str, Argument("REMOTE|ID", help="A remote file, or the id of something in the trash.")],
     version: Annotated[
-        int | None, typer.Option("--version", "-n", min=1, help="Which version of the file.")
+        int | None, Option("--version", "-n", least=1, help="Which version of the file.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="REMOTE", help="Another place for what was in the trash.")
+        str | None, Option("--to", metavar="REMOTE", help="Another place for what was in the trash.")
     ] = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Make an old version current again, or bring something back from the trash.
 
@@ -110,8 +96,8 @@ def restore(
 
       strata restore 0f3a…  (an id that `strata trash` shows)  --to /rescued/
     """
-    screen = screen_of(context, as_json, quiet)
-    with logged_in(place_of(context), Event()) as api:
+    screen = common.screen
+    with logged_in(common.place, Event()) as api:
         if version is None:
             if len(what) != _ID_LENGTH:
                 raise Misuse(
@@ -139,19 +125,17 @@ def restore(
 
 
 def trash(
-    context: typer.Context,
+    common: Common,
     purge: Annotated[
-        str | None, typer.Option("--purge", metavar="ID", help="Let go of this entry for good.")
+        str | None, Option("--purge", metavar="ID", help="Let go of this entry for good.")
     ] = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Show what was deleted, newest first; bring it back with `strata restore ID`.
 
     The trash counts against the quota. `--purge ID` frees the room, and can't be taken back.
     """
-    screen = screen_of(context, as_json, quiet)
-    with logged_in(place_of(context), Event()) as api:
+    screen = common.screen
+    with logged_in(common.place, Event()) as api:
         if purge is not None:
             gone = api.purge(purge)
             screen.result(

@@ -4,23 +4,13 @@ A script that asked for JSON gets one document, whatever happens; a person at a 
 progress bar. Names come from other people, so nothing in them may steer the terminal.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from rich import filesize
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 
 from client.errors import CommandFailed
 from client.report import Done, Report, Skipped
@@ -39,7 +29,7 @@ def shown(text: str) -> str:
 
 def json_line(document: Mapping[str, Any]) -> str:
     # Names of local files may hold bytes that are no text; JSON can't, so they are spelled out.
-    return msgspec.json.encode(_text(document)).decode()
+    return json.dumps(_text(document), ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: Any) -> Any:
@@ -62,16 +52,15 @@ class Screen:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Something good to know, for people."""
         if not self.quiet:
-            self._console.print(shown(text))
+            print_err(shown(text))
 
     def complain(self, text: str) -> None:
         """Something that went wrong; --quiet doesn't hide it."""
-        self._console.print(shown(f"strata: {text}"))
+        print_err(shown(f"strata: {text}"))
 
     def result(self, document: Document, text: str | None = None) -> None:
         """The one result of the command: the document as JSON, or else the text (a note, not for scripts)."""
@@ -93,6 +82,9 @@ class Screen:
             for row in rows:
                 print_out("\t".join(shown(cell) for cell in row))
             return
+        from rich.console import Console  # loading it takes as long as a short command
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False)
         for column in columns:
             table.add_column(
@@ -108,6 +100,16 @@ class Screen:
         if not self.shows_progress:
             yield Report(keep_all=self.as_json, say=self.complain, remark=self.note)
             return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -115,7 +117,8 @@ class Screen:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console, transient=True) as by_bytes:
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        with Progress(*columns, console=console, transient=True) as by_bytes:
             files, size = total or (None, None)
             bytes_task = by_bytes.add_task(verb, total=size)
             count = 0
@@ -141,7 +144,12 @@ class Screen:
 
     @property
     def shows_progress(self) -> bool:
-        return self._console.is_terminal and not self.as_json and not self.quiet
+        return sys.stderr.isatty() and not self.as_json and not self.quiet
+
+
+def print_err(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def print_out(line: str) -> None:

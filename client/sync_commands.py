@@ -4,10 +4,9 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from client.errors import CommandFailed, NotThere, Stopped, Unreachable
-from client.options import JobsOption, JsonOption, QuietOption, place_of, screen_of
+from client.arguments import Argument, Option
+from client.errors import CommandFailed, Ended, NotThere, Stopped, Unreachable
+from client.options import Common, JobsOption
 from client.screen import Document, Screen, error_member
 
 if TYPE_CHECKING:
@@ -17,33 +16,32 @@ if TYPE_CHECKING:
 
 
 def sync(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that is kept in step.")],
+    common: Common,
+    folder: Annotated[Path, Argument("DIR", help="The folder that is kept in step.")],
     watch: Annotated[
-        bool, typer.Option("--watch/--once", help="Go on until Ctrl-C, or end when both sides are equal.")
+        bool,
+        Option("--watch", off="--once", help="Go on until Ctrl-C; without, end when both sides are equal."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", "-n", help="Show what would be done.")] = False,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Carry out also what would delete or replace much.")
+        bool, Option("--confirm", help="Carry out also what would delete or replace much.")
     ] = False,
     accept_folder: Annotated[
         bool,
-        typer.Option("--accept-folder", help="Take DIR for the folder that was at this path before."),
+        Option("--accept-folder", help="Take DIR for the folder that was at this path before."),
     ] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", min=1.0, help="With --watch: seconds between questions to the server."),
+        Option("--interval", least=1.0, help="With --watch: seconds between questions to the server."),
     ] = 30.0,
     limit_up: Annotated[
-        float | None, typer.Option("--limit-up", min=1.0, help="KiB a second to the server, at most.")
+        float | None, Option("--limit-up", least=1.0, help="KiB a second to the server, at most.")
     ] = None,
     limit_down: Annotated[
-        float | None, typer.Option("--limit-down", min=1.0, help="KiB a second from the server, at most.")
+        float | None, Option("--limit-down", least=1.0, help="KiB a second from the server, at most.")
     ] = None,
-    no_compress: Annotated[bool, typer.Option("--no-compress", help="Send blocks as they are.")] = False,
+    no_compress: Annotated[bool, Option("--no-compress", help="Send blocks as they are.")] = False,
     jobs: JobsOption = 8,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Make a local folder and your tree on the server equal, and keep them so.
 
@@ -63,12 +61,12 @@ def sync(
     from client.sync.rounds import Wishes
     from client.sync.wire_count import Limits
 
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     limits = Limits(limit_up and limit_up * 1024, limit_down and limit_down * 1024)
     wishes = Wishes(jobs, compressing=not no_compress, confirmed=confirm, dry_run=dry_run)
     stop = Event()
     with opened(
-        place_of(context), folder, jobs=jobs, limits=limits, stop=stop, accept_folder=accept_folder
+        common.place, folder, jobs=jobs, limits=limits, stop=stop, accept_folder=accept_folder
     ) as there:
         if watch and not dry_run:
             from client.sync.watching import watch_folder
@@ -79,10 +77,8 @@ def sync(
 
 
 def status(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is kept in step.")],
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    folder: Annotated[Path, Argument("DIR", help="A folder that is kept in step.")],
 ) -> None:
     """Tell how a synced folder stands: what has changed here since the last sync, and whether the server has news.
 
@@ -93,7 +89,7 @@ def status(
     from client.sync.opening import remembered
     from client.sync.standing import standing_of
 
-    screen, place = screen_of(context, as_json, quiet), place_of(context)
+    screen, place = common.screen, common.place
     with remembered(place, folder) as (found, database):
         standing = standing_of(found, database, place.home)
         news: bool | None = None
@@ -119,10 +115,8 @@ def status(
 
 
 def why(
-    context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder in a synced folder.")],
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    common: Common,
+    path: Annotated[Path, Argument("PATH", help="A file or folder in a synced folder.")],
 ) -> None:
     """Tell why a sync did what it did to a path: what both sides were, the rule, and what came of it.
 
@@ -131,8 +125,8 @@ def why(
     from client.sync.decisions import Decisions
     from client.sync.standing import memory_about
 
-    screen = screen_of(context, as_json, quiet)
-    with memory_about(path, place_of(context).home) as (database, inside):
+    screen = common.screen
+    with memory_about(path, common.place.home) as (database, inside):
         decided = Decisions(database).about(inside)
     if decided is None:
         raise NotThere(f"{path}: nothing was decided about it yet")
@@ -165,14 +159,12 @@ def why(
 
 
 def verify(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is kept in step.")],
+    common: Common,
+    folder: Annotated[Path, Argument("DIR", help="A folder that is kept in step.")],
     offline: Annotated[
-        bool, typer.Option("--offline", help="Compare with the last manifests that were seen, asking nobody.")
+        bool, Option("--offline", help="Compare with the last manifests that were seen, asking nobody.")
     ] = False,
     jobs: JobsOption = 4,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Read every file that is in step, and compare it with what the server has, block by block.
 
@@ -185,7 +177,7 @@ def verify(
     from client.sync.opening import remembered
     from client.sync.verifying import Verifier, damage
 
-    screen, place = screen_of(context, as_json, quiet), place_of(context)
+    screen, place = common.screen, common.place
     stop = Event()
     with (
         remembered(place, folder) as (found, database),
@@ -217,7 +209,7 @@ def verify(
     counted = ", ".join(f"{result.counts[name]:,} {name}" for name in _VERDICTS if result.counts.get(name))
     screen.result(document, f"{counted or 'nothing is in step yet'}: {result.bytes:,} bytes read")
     if worst:
-        raise typer.Exit(worst.exit_code)
+        raise Ended(worst.exit_code)
 
 
 _VERDICTS = ("intact", "edited", "missing", "damaged", "unknown")
@@ -236,7 +228,7 @@ def _side(state: "State | None") -> str:
 
 
 def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -> None:
-    """One run, told when it is over; raises typer.Exit with the exit code."""
+    """One run, told when it is over; raises Ended with the exit code."""
     from client.sync.decisions import shown_path
     from client.sync.rounds import Outcome, Sync
     from client.sync.summary import notes, plan_document, plan_lines, run_document, run_line
@@ -268,4 +260,4 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -
         screen.complain(str(failure))
     screen.result(document, run_line(outcome, tally, there.meter.count))
     if worst:
-        raise typer.Exit(worst.exit_code)
+        raise Ended(worst.exit_code)

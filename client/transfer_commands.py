@@ -8,16 +8,15 @@ from pathlib import Path
 from threading import Event
 from typing import Annotated
 
-import typer
-
 from client.api import Api
+from client.arguments import Argument, Option
 from client.block_fetching import BlockReader
 from client.block_putting import BlockPutter
 from client.block_sending import ROOM
 from client.connection import logged_in
 from client.crew import Crew
-from client.errors import CommandFailed, Conflicting, LocalProblem, Misuse, Refused, Stopped
-from client.options import JobsOption, JsonOption, QuietOption, place_of, screen_of
+from client.errors import CommandFailed, Conflicting, Ended, LocalProblem, Misuse, Refused, Stopped
+from client.options import Common, JobsOption
 from client.receiving import FILES_UNDER_WAY, Receiver, Wanted, receive_stream
 from client.remote_paths import RemotePath, parse_remote
 from client.remote_tree import contents, look_up
@@ -33,32 +32,28 @@ from shared.domain.names import name_key
 
 
 def up(
-    context: typer.Context,
+    common: Common,
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="LOCAL... [REMOTE]",
+        Argument(
+            "LOCAL... [REMOTE]",
             help="Files and folders, or `-` for standard input. The last of several is the remote path.",
         ),
     ],
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="REMOTE", help="The remote path, when all arguments are local."),
+        Option("--to", metavar="REMOTE", help="The remote path, when all arguments are local."),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help="Put the content on top of a version that appeared meanwhile."),
+        Option("--force", "-f", help="Put the content on top of a version that appeared meanwhile."),
     ] = False,
-    no_compress: Annotated[bool, typer.Option("--no-compress", help="Send blocks as they are.")] = False,
+    no_compress: Annotated[bool, Option("--no-compress", help="Send blocks as they are.")] = False,
     direct: Annotated[
         bool,
-        typer.Option(
-            "--direct", help="Put blocks straight into storage (uncompressed), not through the gateway."
-        ),
+        Option("--direct", help="Put blocks straight into storage (uncompressed), not through the gateway."),
     ] = False,
     jobs: JobsOption = 8,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Make local files the current content of remote ones.
 
@@ -77,13 +72,13 @@ def up(
 
       pg_dump db | strata up - /db.sql      standard input
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     sources, target = _split(paths, to)
     stop = Event()
     planned = [] if sources == ["-"] else plan_sources([Path(source) for source in sources], target)
     total = measure(planned) if screen.shows_progress and planned else None
     with (
-        logged_in(place_of(context), stop, connections=jobs) as api,
+        logged_in(common.place, stop, connections=jobs) as api,
         open_http(jobs) if direct else nullcontext() as storage,
     ):
         putter = BlockPutter(storage, stop) if storage else None
@@ -101,17 +96,13 @@ def up(
 
 
 def down(
-    context: typer.Context,
-    remote: Annotated[
-        str, typer.Argument(metavar="REMOTE", help="A remote file or folder; `/` is everything.")
-    ],
+    common: Common,
+    remote: Annotated[str, Argument("REMOTE", help="A remote file or folder; `/` is everything.")],
     local: Annotated[
-        str | None, typer.Argument(metavar="[LOCAL]", help="Where to; `-` is standard output. Default: here.")
+        str | None, Argument("[LOCAL]", help="Where to; `-` is standard output. Default: here.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace local files that exist.")] = False,
+    force: Annotated[bool, Option("--force", "-f", help="Replace local files that exist.")] = False,
     jobs: JobsOption = 8,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Fetch remote files and folders.
 
@@ -128,12 +119,12 @@ def down(
 
       strata down /db.sql - | psql db       standard output
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     path = parse_remote(remote)
     if local == "-" and screen.as_json:
         raise Misuse("--json and the file's content can't both have standard output")
     stop = Event()
-    with logged_in(place_of(context), stop, connections=jobs) as api, open_http(jobs) as storage:
+    with logged_in(common.place, stop, connections=jobs) as api, open_http(jobs) as storage:
         reader = BlockReader(storage, stop)
         file = look_up(api, path)
         if local == "-":
@@ -227,7 +218,7 @@ def _below(root: RemotePath, path: str) -> tuple[str, ...]:
 def _transfer(
     screen: Screen, verb: str, total: tuple[int, int] | None, work: Callable[[Report], None]
 ) -> None:
-    """Do `work` and tell what came of it, also when it ended early; raises typer.Exit with the exit code."""
+    """Do `work` and tell what came of it, also when it ended early; raises Ended with the exit code."""
     failure: CommandFailed | None = None
     with screen.transfer(verb, total) as report:
         try:
@@ -244,4 +235,4 @@ def _transfer(
         screen.complain(str(failure))
     screen.result(document, summary(report))
     if outcome:
-        raise typer.Exit(outcome.exit_code)
+        raise Ended(outcome.exit_code)

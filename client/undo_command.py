@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Annotated
 
-import typer
-
+from client.arguments import Option
+from client.asking import ask
 from client.connection import logged_in
 from client.device_command import find
 from client.errors import Misuse
-from client.options import JsonOption, QuietOption, place_of, screen_of
+from client.options import Common
 from client.screen import Document, Screen
 from client.wire import Undone
 
@@ -21,20 +21,16 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def undo(
-    context: typer.Context,
+    common: Common,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="From when on: `30m`, `2h`, `3d`, or a time.")
+        str, Option("--since", metavar="TIME", help="From when on: `30m`, `2h`, `3d`, or a time.")
     ],
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Up to when; default: now.")
-    ] = None,
+    until: Annotated[str | None, Option("--until", metavar="TIME", help="Up to when; default: now.")] = None,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="Whose changes; default: this device's.")
+        str | None, Option("--device", metavar="DEVICE", help="Whose changes; default: this device's.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
+    dry_run: Annotated[bool, Option("--dry-run", "-n", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
     """Take back what one device did in some time: edits, moves, deletions and new files.
 
@@ -47,12 +43,12 @@ def undo(
 
       strata undo --since 2026-11-22T14:00 --until 2026-11-22T15:30 --device 4f1c…
     """
-    screen = screen_of(context, as_json, quiet)
+    screen = common.screen
     now = datetime.now(UTC)
     start, end = parse_moment(since, now), parse_moment(until, now) if until else now
     if end < start:
         raise Misuse("--until is before --since")
-    with logged_in(place_of(context), Event()) as api:
+    with logged_in(common.place, Event()) as api:
         # What an ended device did can be undone too: it is in no list any more, so a whole id is taken as it is.
         whole = device is None or len(device) == ID_LENGTH
         whose = (device or api.device_id) if whole else find(api.devices(), device or "").device_id
@@ -83,7 +79,7 @@ def _confirm(screen: Screen, planned: Undone) -> None:
     if screen.as_json or not screen.at_terminal:
         raise Misuse("there is nobody to ask: look at it with --dry-run, then say --yes")
     _show(screen, planned, done=False)
-    if not typer.confirm(f"Undo these {planned.undone_count:,}?", err=True):
+    if ask(f"Undo these {planned.undone_count:,}? [y/N]: ").lower() not in ("y", "yes"):
         raise Misuse("nothing was done")
 
 

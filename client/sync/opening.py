@@ -15,9 +15,10 @@ import httpx
 
 from client.api import Api
 from client.block_fetching import BlockReader
-from client.connection import Place, login_at
+from client.connection import login_at
 from client.credentials import Credentials
 from client.errors import NotLoggedIn, NotThere
+from client.place import Place
 from client.session import Session
 from client.sync.binding import bind
 from client.sync.database import Database

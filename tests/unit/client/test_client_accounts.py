@@ -11,9 +11,10 @@ from threading import Barrier, Event, Thread
 
 import pytest
 
-from client.connection import Place, logged_in
+from client.connection import logged_in
 from client.credentials import Credentials, CredentialsFile
 from client.errors import NotLoggedIn
+from client.place import Place
 from client.wire import LoggedIn
 from tests.unit.client.fake_server import FakeServer, Reply, Request, problem
 from tests.unit.client.running import Command

@@ -11,10 +11,11 @@ from client.api import Api
 from client.block_claims import BLOCK_COST, Claim, Claims
 from client.block_putting import BlockPutter
 from client.block_sending import BlockSender
-from client.connection import Place, logged_in
+from client.connection import logged_in
 from client.crew import Crew
 from client.errors import CommandFailed
 from client.gateway_sending import GatewayRoute
+from client.place import Place
 from client.reading import Reading
 from client.remote_paths import parse_remote
 from client.report import Report
