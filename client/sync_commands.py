@@ -106,7 +106,7 @@ def status(
     there = {True: "; the server has news", False: "; the server has none", None: ""}[news]
     document = {
         "folder": str(found.path),
-        **{name: getattr(standing, name) for name in standing.__slots__},
+        **{name: getattr(standing, name) for name in standing.__struct_fields__},
         "server_has_news": news,
     }
     running = "; a sync is running" if standing.running else ""

@@ -11,15 +11,14 @@ What executes a plan owes this to it, and the proofs about losing nothing lean o
   (docs/sync.md), so that ends, unless somebody works at the same time.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from client.sync.rules import Rule
 from client.sync.trees import BaseEntry, Content, Fingerprint, Kind, Names
 from shared.domain.ids import NodeId, VersionId
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Both sides are equal: `entry` becomes the node's base row. Nothing else is touched.
 
     Here and below, `instead_of` is a node of the base that is gone on the server, and whose place this one takes: in
@@ -31,16 +30,14 @@ class Record:
     instead_of: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True):
     """The node's base row goes: it is gone on both sides, or what is left of it is new. Nothing else is touched."""
 
     rule: Rule
     node_id: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class KeepBoth:
+class KeepBoth(msgspec.Struct, frozen=True):
     """Something local gives way, with all that is in it: it is renamed from `path` to `copy`, which must be free.
 
     For a file, its fingerprint must still be `fingerprint`, for a folder its inode. If `node_id` is not None, its base
@@ -56,8 +53,7 @@ class KeepBoth:
     node_id: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFolderLocal:
+class MakeFolderLocal(msgspec.Struct, frozen=True):
     """`path` must be free. The base row: the node at (`parent_id`, `path[-1]`), with the new folder's fingerprint.
 
     Here and below, `parent_id` is None when the folder above was made by a MakeFolderRemote of this same plan: then it
@@ -71,8 +67,7 @@ class MakeFolderLocal:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFolderRemote:
+class MakeFolderRemote(msgspec.Struct, frozen=True):
     """The local folder `local_path` is made at `path`. The base row: the new node's, with `fingerprint`."""
 
     rule: Rule
@@ -83,8 +78,7 @@ class MakeFolderRemote:
     instead_of: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MoveLocal:
+class MoveLocal(msgspec.Struct, frozen=True):
     """What is at `source` moves to `target`, which must be free; a file's fingerprint (a folder's inode) is as stated.
 
     If `settles`, the base row's place becomes (`parent_id`, `name`) and nothing else of it changes: both sides are
@@ -102,8 +96,7 @@ class MoveLocal:
     settles: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MoveRemote:
+class MoveRemote(msgspec.Struct, frozen=True):
     """The node moves from `source` to `target`, whose folder is there. `settles` as in MoveLocal."""
 
     rule: Rule
@@ -115,8 +108,7 @@ class MoveRemote:
     settles: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(msgspec.Struct, frozen=True):
     """The local file `path` becomes a version: of `node_id`, based on `base_version`; without one, of a new file.
 
     The local file's fingerprint must be `fingerprint` before and after it is read. A new file goes to `remote_path`
@@ -136,8 +128,7 @@ class Upload:
     instead_of: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
+class Download(msgspec.Struct, frozen=True):
     """The node's content, at `version_id`, appears at `path` whole, and only if what is there still is `replaces`.
 
     `replaces` None: nothing may be there. The base row: content, version and the written file's fingerprint; a node
@@ -155,8 +146,7 @@ class Download:
     replaces: Fingerprint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteLocal:
+class DeleteLocal(msgspec.Struct, frozen=True):
     """A file goes if its fingerprint is as stated (the server has its content, in the trash), a folder if it is empty.
 
     Never recursive: what the plan doesn't know, stays. Then the base row goes.
@@ -169,8 +159,7 @@ class DeleteLocal:
     fingerprint: Fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRemote:
+class DeleteRemote(msgspec.Struct, frozen=True):
     """The node goes to the trash, with all that is below it: exactly `covers`, a version for each file.
 
     If the server can't be held to that (another device has put something there since), it is asked right before,
@@ -185,8 +174,7 @@ class DeleteRemote:
     covers: tuple[tuple[NodeId, VersionId | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Something that is left as it is, and why: for people. It is not an action, and comes back in every plan."""
 
     rule: Rule
@@ -208,8 +196,7 @@ Action = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What to do, in order, and what to tell. `base_files` is how many files were in step before, for the brakes."""
 
     actions: tuple[Action, ...] = ()

@@ -6,7 +6,8 @@ a transaction for each of a thousand small files would take longer than the file
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from client.sync.database import Database
 from client.sync.trees import BaseEntry, Content, Fingerprint, Kind
@@ -14,8 +15,7 @@ from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId, VersionId
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """The row becomes `entry`, whatever it was. The node `instead_of`, if there is one, is gone on the server, and this
     one has its place: its row goes, and what hung below it hangs below this one."""
 
@@ -23,8 +23,7 @@ class Put:
     instead_of: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refill:
+class Refill(msgspec.Struct, frozen=True):
     """Another content at another version, in the same place."""
 
     node_id: NodeId
@@ -33,8 +32,7 @@ class Refill:
     fingerprint: Fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(msgspec.Struct, frozen=True):
     """Another place, with the same content."""
 
     node_id: NodeId
@@ -42,8 +40,7 @@ class Replace:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     node_ids: tuple[NodeId, ...]
 
 

@@ -6,14 +6,14 @@ a trash, but nobody wants to restore ten thousand files. So beyond a bound nothi
 """
 
 from collections import Counter
-from dataclasses import dataclass
+
+import msgspec
 
 from client.sync.actions import DeleteLocal, DeleteRemote, Download, Plan, Upload
 from client.sync.trees import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """A plan is held when it deletes, or changes, more than `always` files on one side,
     or more than `share` (0 to 1) of the files that were in step if that is also more than `few`."""
 
@@ -22,8 +22,7 @@ class Limits:
     always: int = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(msgspec.Struct, frozen=True):
     """How many files a plan deletes here and on the server, and gives other contents there and here. Not: new ones."""
 
     deleted_here: int
@@ -32,15 +31,13 @@ class Impact:
     changed_there: int
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(msgspec.Struct, frozen=True):
     """The plan may be carried out."""
 
     impact: Impact
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """Nothing of the plan may be done before somebody confirms; `reasons` are plain sentences, at least one."""
 
     impact: Impact

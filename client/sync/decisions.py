@@ -6,7 +6,6 @@ the other.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -40,8 +39,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     version_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What was decided about `path`, and what came of it; times in ISO 8601, UTC."""
 
     path: str
@@ -55,8 +53,7 @@ class Decision:
     remote: State | None
 
 
-@dataclass(frozen=True, slots=True)
-class Trees:
+class Trees(msgspec.Struct, frozen=True):
     """What a plan was made of."""
 
     base: BaseTree

@@ -7,9 +7,10 @@ leaves that alone, so that the rest goes on.
 """
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+
+import msgspec
 
 from client.api import Api
 from client.crew import Crew
@@ -50,8 +51,7 @@ class RoundOver(Exception):
     """What comes next in the plan builds on what could not be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hands:
+class Hands(msgspec.Struct, frozen=True):
     """All that actions are carried out with. The crew's room counts downloads.
 
     `appeared` looks at the folder again, and tells (device, inode) of what is at other paths than when it was planned.

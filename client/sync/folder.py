@@ -11,16 +11,16 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
 
+import msgspec
+
 from client.errors import Conflicting, LocalProblem
 
 
-@dataclass(frozen=True, slots=True)
-class SyncFolder:
+class SyncFolder(msgspec.Struct, frozen=True):
     """A folder on this machine: `path` is absolute and without symbolic links; `device` and `inode` identify it."""
 
     path: Path

@@ -5,7 +5,8 @@ A place is (the item of the folder, the name), never a path: so moving a folder 
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from client.sync.ignoring import PART_PREFIX, Ignoring
 from client.sync.matching import Matching, composed
@@ -24,8 +25,7 @@ from client.sync.trees import (
 from shared.domain.ids import NodeId
 
 
-@dataclass(slots=True, eq=False)
-class Item:
+class Item(msgspec.Struct, eq=False):
     """A file or folder. First what is on each side; then, from `stays` on, what is to become of it.
 
     `frozen` items stay where they are on both sides, `unseen` ones because nobody knows what they are here.
@@ -92,17 +92,16 @@ class Item:
         return item
 
 
-@dataclass(slots=True)
-class Forest:
+class Forest(msgspec.Struct):
     """All items, folders before what is in them on one of the sides.
 
     Base nodes to be forgotten: those that are `ignored`, and those that were `deleted` by a run that was stopped.
     """
 
     root: Item
-    items: list[Item] = field(default_factory=list)
-    ignored: list[NodeId] = field(default_factory=list)
-    deleted: list[NodeId] = field(default_factory=list)
+    items: list[Item] = msgspec.field(default_factory=list)
+    ignored: list[NodeId] = msgspec.field(default_factory=list)
+    deleted: list[NodeId] = msgspec.field(default_factory=list)
 
 
 def lay_over(
@@ -220,7 +219,9 @@ def _attach_remote(
                 item.remote, item.remote_parent = entry, folder
                 sent = here.under_way.get(entry.node_id) if here.under_way else None
                 if item.base and sent and sent == entry.content != item.base.content:
-                    item.base = replace(item.base, content=entry.content, version_id=entry.version_id)
+                    item.base = msgspec.structs.replace(
+                        item.base, content=entry.content, version_id=entry.version_id
+                    )
                     item.recalled = True
                 if covered:
                     item.frozen = True

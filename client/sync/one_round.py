@@ -1,10 +1,11 @@
 """What one round needs: contents, trees, the planner, and hands to carry the plan out with."""
 
 import socket
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from client.crew import Crew
 from client.errors import LocalProblem
@@ -70,7 +71,7 @@ class OneRound:
         )
         for path in scan.holding:
             if path in entries:
-                entries[path] = replace(entries[path], holds_unsynced=True)
+                entries[path] = msgspec.structs.replace(entries[path], holds_unsynced=True)
         local = LocalTree(entries, frozenset(scan.unlisted))
         self._trees = Trees(BaseRows(self._database).load(), local, load_remote(self._database))
         name = socket.gethostname() or "unnamed"

@@ -9,7 +9,6 @@ hears from the server that nothing has changed, is done after one call, and with
 """
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -42,8 +41,7 @@ OLD_PART = 24 * 3600
 """Seconds after which a part that another command has left is removed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once."""
 
     jobs: int = 8
@@ -52,8 +50,7 @@ class Wishes:
     dry_run: bool = False
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What a run has come to. `plan` is the first that was not empty; `held` says why nothing of it was done."""
 
     settled: bool = False
@@ -61,12 +58,11 @@ class Outcome:
     held: tuple[str, ...] = ()
     rounds: int = 0
     entries: int = 0
-    passed_over: list[PassedOver] = field(default_factory=list)
+    passed_over: list[PassedOver] = msgspec.field(default_factory=list)
     reports: tuple[Report, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """The server, as one run sees it: `stop` ends every pause, and the run."""
 
     api: Api

@@ -11,8 +11,9 @@ docs/sync.md shows the table; a test compares.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 
 class Change(StrEnum):
@@ -43,8 +44,7 @@ class Side(StrEnum):
     BOTH = "both"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A row: `name` for programs, `why` for people.
 
     `stays` says whether the node is there afterwards. If so, `place` and `content` say whose are taken; both sides'
@@ -206,15 +206,14 @@ UNSYNCED_INSIDE = Rule(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """All that can be decided otherwise. Tests put lossy rules here; everything else uses the defaults.
 
     `keep_needed_folders` and `keep_with_moved_folder` switch FOLDER_STILL_NEEDED and WITH_ITS_FOLDER.
     """
 
-    known: Mapping[tuple[Change, Change], Rule] = field(default_factory=lambda: KNOWN)
-    meetings: Mapping[Meeting, Rule] = field(default_factory=lambda: MEETINGS)
+    known: Mapping[tuple[Change, Change], Rule] = msgspec.field(default_factory=lambda: KNOWN)
+    meetings: Mapping[Meeting, Rule] = msgspec.field(default_factory=lambda: MEETINGS)
     keep_needed_folders: bool = True
     keep_with_moved_folder: bool = True
     doubt_empty: bool = True

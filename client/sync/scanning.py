@@ -14,10 +14,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from time import time_ns
+
+import msgspec
 
 from client.errors import CommandFailed, LocalProblem, Refused
 from client.sync.ignoring import Ignoring, is_part
@@ -37,8 +38,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_. -]{0,120}[A-Za-z0-9_-])?")
 _LIKE_DEVICES = frozenset({"con", "prn", "aux", "nul", "com", "lpt"})
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """An entry of the disk; `ctime_ns` is 0 for folders. `racy`: it was stamped too shortly before the scan."""
 
     path: Names
@@ -48,8 +48,7 @@ class Found:
     racy: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOver(msgspec.Struct, frozen=True):
     """Something that isn't synced, and why, for people; `error` when somebody should do something about it."""
 
     path: Names
@@ -57,19 +56,18 @@ class PassedOver:
     error: CommandFailed | None = None
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(msgspec.Struct):
     """Everything below a folder. `digest` is equal for two scans between which nothing has changed at all; it is
     None when that can't be said, because something is racy or wasn't seen.
 
     `holding` are folders with something directly in them that is passed over. `parts` are files on their way here.
     """
 
-    entries: dict[Names, Found] = field(default_factory=dict)
-    passed_over: list[PassedOver] = field(default_factory=list)
-    unlisted: set[Names] = field(default_factory=set)
-    holding: set[Names] = field(default_factory=set)
-    parts: list[Path] = field(default_factory=list)
+    entries: dict[Names, Found] = msgspec.field(default_factory=dict)
+    passed_over: list[PassedOver] = msgspec.field(default_factory=list)
+    unlisted: set[Names] = msgspec.field(default_factory=set)
+    holding: set[Names] = msgspec.field(default_factory=set)
+    parts: list[Path] = msgspec.field(default_factory=list)
     digest: str | None = None
 
 

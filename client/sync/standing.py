@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from client.errors import Conflicting, NotThere
 from client.sync.base_rows import BaseRows
@@ -16,8 +17,7 @@ from client.sync.scanning import asking, scan_folder
 from client.sync.trees import Fingerprint, Kind, Names
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Counts of entries: `in_step` at the last sync, and since then `new`, `changed` (files) and `gone` here.
 
     `running`: another process syncs the folder now.

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
+
+import msgspec
 
 from client.errors import CommandFailed
 
@@ -13,16 +14,14 @@ SAID_AT_MOST = 20
 """Failures that are told one by one: a thousand equal lines hide what matters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Something that could not be done about `path` (as shown), and why."""
 
     path: str
     error: CommandFailed
 
 
-@dataclass
-class Tally:
+class Tally(msgspec.Struct):
     """Counts from many threads. `changed` are bytes of blocks that were new in a file, in either direction: a whole new
     file, or the blocks that an edit made; it is what a perfect line would have carried.
 
@@ -32,14 +31,14 @@ class Tally:
     say: Callable[[str], None] = lambda _: None
     remark: Callable[[str], None] = lambda _: None
     on_bytes: Callable[[int], None] = lambda _: None
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = msgspec.field(default_factory=Counter)
     changed: int = 0
     block_bytes_sent: int = 0
     block_bytes_fetched: int = 0
-    conflicts: list[tuple[str, str]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    failures: list[Failure] = msgspec.field(default_factory=list)
     error: CommandFailed | None = None
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Lock = msgspec.field(default_factory=Lock)
 
     def count(self, what: str, number: int = 1) -> None:
         with self._lock:

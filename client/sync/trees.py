@@ -11,8 +11,9 @@ Times, dates, the machine: all come in from outside, so that a test can replay e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId, VersionId
@@ -26,16 +27,14 @@ class Kind(StrEnum):
     FOLDER = "folder"
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What is in a file: its root hash, and its size in bytes."""
 
     root_hash: Sha256
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(msgspec.Struct, frozen=True):
     """By what a file is taken for unchanged without reading it: bytes, nanoseconds, and the file system's own number.
 
     A folder's `size` and `mtime_ns` are 0, since they change with what is in it. `inode` is 0 where there is no number.
@@ -47,8 +46,7 @@ class Fingerprint:
     device: int
 
 
-@dataclass(frozen=True, slots=True)
-class LocalEntry:
+class LocalEntry(msgspec.Struct, frozen=True):
     """A file or folder as the scan found it, `path` in the spelling of the disk.
 
     `content` is None for folders, and for a file that could not be read: then nothing is decided about what is in it.
@@ -63,8 +61,7 @@ class LocalEntry:
     holds_unsynced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteEntry:
+class RemoteEntry(msgspec.Struct, frozen=True):
     """A node as the journal last told it. `content` and `version_id` are None for folders.
 
     `modified_at` is the time that the client stated for the content, ISO 8601, "" for folders.
@@ -79,8 +76,7 @@ class RemoteEntry:
     modified_at: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BaseEntry:
+class BaseEntry(msgspec.Struct, frozen=True):
     """What a node was when both sides last were seen equal; `name` is the server's spelling.
 
     `fingerprint` is the local file's at that time: while it stays the same, the content is taken to be the same.
@@ -95,8 +91,7 @@ class BaseEntry:
     fingerprint: Fingerprint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LocalTree:
+class LocalTree(msgspec.Struct, frozen=True):
     """What a scan found, without the root itself.
 
     What is missing below a folder in `unlisted` (it could not be read) was not seen, which is not the same as deleted.
@@ -108,8 +103,7 @@ class LocalTree:
     complete: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteTree:
+class RemoteTree(msgspec.Struct, frozen=True):
     """All nodes that the journal has told of, followed to its end; never a part of a snapshot.
 
     Those that hang below a deleted folder may be among them: they are out of the tree, since their way up is broken.
@@ -123,8 +117,7 @@ BaseTree = Mapping[NodeId, BaseEntry]
 """By node id, without the root. Empty before the first sync."""
 
 
-@dataclass(frozen=True, slots=True)
-class Here:
+class Here(msgspec.Struct, frozen=True):
     """The device that plans: its `name` and `today` (ISO 8601) are in the names of conflicted copies.
 
     `stuck` are nodes, and paths of local entries without one, that an earlier action of this run could not be carried
@@ -139,5 +132,5 @@ class Here:
 
     name: str
     today: str
-    stuck: frozenset[NodeId | Names] = field(default_factory=frozenset)
-    under_way: Mapping[NodeId | Names, Content | None] = field(default_factory=dict)
+    stuck: frozenset[NodeId | Names] = msgspec.field(default_factory=frozenset)
+    under_way: Mapping[NodeId | Names, Content | None] = msgspec.field(default_factory=dict)

@@ -7,11 +7,12 @@ sync's business.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
+
+import msgspec
 
 from client.api import Api
 from client.block_fetching import check
@@ -30,8 +31,7 @@ Verdict = Literal["intact", "damaged", "edited", "missing", "unknown"]
 """`unknown`: there is no manifest to compare with, or the file can't be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What is wrong about a file; `bad_blocks` are (offset, size) in bytes."""
 
     path: str
@@ -40,13 +40,12 @@ class Finding:
     bad_blocks: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass
-class Verification:
+class Verification(msgspec.Struct):
     """Counts by verdict, the bytes that were read, and everything that isn't intact."""
 
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
     bytes: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
 
 
 class Verifier:

@@ -5,7 +5,9 @@ what it may still do: before an action's effect and before its base row is writt
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from client.sync.actions import (
     Action,

@@ -4,7 +4,9 @@ It is the planner's other side in the tests of sync. What it refuses, it refuses
 and then nothing has changed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from client.sync.trees import Content, Kind, Names, RemoteEntry, RemoteTree
 from shared.domain.ids import NodeId, VersionId
@@ -105,7 +107,7 @@ class ModelServer:
         }
         if below != covers:
             raise Refused("changed")
-        self.nodes[key] = replace(self.nodes[key], deleted=True)
+        self.nodes[key] = Node(self.nodes[key].entry, deleted=True)
 
     def _is_within(self, key: NodeId, folder: NodeId) -> bool:
         while key not in (folder, ROOT):

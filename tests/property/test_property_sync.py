@@ -1,10 +1,9 @@
 """Devices that work, lose the network and are killed at any step end equal, and no acknowledged edit is lost."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from client.sync.rules import KNOWN, MEETINGS, Change, Meeting, Rules, Side
 from tests.property.sync_story import DEEDS, play, random_story

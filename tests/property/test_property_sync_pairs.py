@@ -1,8 +1,7 @@
 """Every pair of changes comes out as its row in the table says, and with a lossy rule in its place it doesn't."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from client.sync.rules import KNOWN, MEETINGS, Change, Meeting, Rule, Rules, Side
 from tests.property.sync_pairs import FILES, FOLDERS, MET, play_file, play_folder, play_meeting

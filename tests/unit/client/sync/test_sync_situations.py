@@ -1,9 +1,9 @@
 """Folders that meet, move and go; what can't be seen; what is left out: each as it happens to two devices."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from client.sync.actions import (
     DeleteLocal,
