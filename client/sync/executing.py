@@ -92,8 +92,10 @@ class Executor:
         self._looked = False
         self._appeared: Set[tuple[int, int]] = frozenset()
 
-    def run(self, plan: Plan) -> None:
-        """Carry out what can be; raises the failure that ended the run (no server, no login, Stopped).
+    def run(self, plan: Plan) -> bool:
+        """Carry out what can be, and return whether that was all of it.
+
+        Raises the failure that ended the run (no server, no login, Stopped).
 
         Whatever was done by then is written down.
         """
@@ -114,6 +116,7 @@ class Executor:
         finally:
             self._transfers.leave_all()
             self._hands.ledger.flush()
+        return self._outcomes.count == len(plan.actions)
 
     def _run_group(self, actions: list[Action]) -> None:
         match actions[0]:

@@ -9,7 +9,17 @@ import msgspec
 
 from client.crew import Crew
 from client.errors import LocalProblem
-from client.sync.actions import DeleteLocal, Download, KeepBoth, MakeFolderLocal, MoveLocal, Plan
+from client.sync.actions import (
+    DeleteLocal,
+    Download,
+    KeepBoth,
+    MakeFolderLocal,
+    MakeFolderRemote,
+    MoveLocal,
+    Plan,
+    Record,
+    Upload,
+)
 from client.sync.base_rows import BaseRows
 from client.sync.care import Held, Limits, hold
 from client.sync.contents import Contents
@@ -28,10 +38,19 @@ from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
 from client.sync.trees import Here, LocalTree, Names, RemoteTree
 from client.sync.under_way import UnderWay
-from client.sync.uploading import Done, Uploader
+from client.sync.uploading import Done as Uploaded
+from client.sync.uploading import Uploader
 
 if TYPE_CHECKING:
     from client.sync.rounds import Line, Wishes
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What carrying out a plan has come to: whether something of it was about this disk, and whether it has left
+    nothing to do that was not there to be seen when it was made."""
+
+    on_this_disk: bool
+    settles: bool
 
 
 class OneRound:
@@ -85,8 +104,8 @@ class OneRound:
         verdict = hold(made, Limits())
         return verdict.reasons if isinstance(verdict, Held) else ()
 
-    def carry_out(self, made: Plan) -> bool:
-        """Do what the plan says, as far as it still holds; returns whether something of it was about this disk.
+    def carry_out(self, made: Plan) -> Done:
+        """Do what the plan says, as far as it still holds.
 
         Raises the failure that ends the run.
         """
@@ -111,8 +130,14 @@ class OneRound:
             ),
             self._appeared,
         )
-        Executor(hands, self._trees, self._tally, self._stuck).run(made)
-        return any(isinstance(action, _ON_THIS_DISK) for action in made.actions)
+        complete = Executor(hands, self._trees, self._tally, self._stuck).run(made)
+        return Done(
+            on_this_disk=any(isinstance(action, _ON_THIS_DISK) for action in made.actions),
+            settles=complete
+            and not made.reports
+            and not self.troubled
+            and all(isinstance(action, _UPWARD) for action in made.actions),
+        )
 
     @property
     def troubled(self) -> bool:
@@ -136,7 +161,7 @@ class OneRound:
             if path not in entries or entries[path].fingerprint.inode != found.fingerprint.inode
         }
 
-    def _uploader(self, done: Done) -> Uploader:
+    def _uploader(self, done: Uploaded) -> Uploader:
         return Uploader(
             self._line.api,
             self._crew,
@@ -149,6 +174,7 @@ class OneRound:
         )
 
 
+_UPWARD = (Record, Upload, MakeFolderRemote)
 _ON_THIS_DISK = (KeepBoth, MakeFolderLocal, MoveLocal, Download, DeleteLocal)
 
 

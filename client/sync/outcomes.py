@@ -64,9 +64,14 @@ class Outcomes:
         self._trees = trees
         self._tally = tally
         self._stuck = stuck
+        self._lock = Lock()
+        self.count = 0
+        """Actions that were done."""
 
     def done(self, action: Action, changes: Sequence[BaseChange], reads: Sequence[Read] = ()) -> None:
         """It is done, and these rows follow from it."""
+        with self._lock:
+            self.count += 1
         name = _COUNTED.get(type(action))
         if name:
             self._tally.count(name)

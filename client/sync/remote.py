@@ -27,6 +27,7 @@ class RemoteFollower:
     def __init__(self, api: Api, database: Database) -> None:
         self._api = api
         self._database = database
+        self._told: set[str] = set()
 
     def catch_up(self) -> int:
         """Read the journal to its end; returns how many entries there were, none when nothing has changed.
@@ -53,6 +54,15 @@ class RemoteFollower:
     def follow(self) -> None:
         """As `catch_up`, for a thread of its own."""
         self.catch_up()
+
+    def listen(self) -> None:
+        """From now on, remember what the journal tells of, for `in_step`."""
+        self._told.clear()
+
+    def in_step(self) -> bool:
+        """Whether everything that the journal has told of since `listen` is where and what the base says it is."""
+        with self._database.reading() as connection:
+            return all(connection.execute(_SAME_IN_BASE, (ROOT, node)).fetchone() for node in self._told)
 
     @property
     def cursor(self) -> str | None:
@@ -83,10 +93,19 @@ class RemoteFollower:
             return
         with self._database.transaction() as connection:
             for change in page.changes:
+                self._told.add(change.file_id)
                 _apply(connection, change)
             self._database.put(cursor=page.cursor)
             if page.changes:
                 self._database.put(settled=None)  # what was settled was about the tree before this
+
+
+_SAME_IN_BASE = (
+    "SELECT 1 FROM remote JOIN base USING (node_id)"
+    " WHERE base.parent_id = CASE remote.parent_id WHEN remote.namespace THEN ? ELSE remote.parent_id END"
+    " AND (base.name, base.kind) = (remote.name, remote.kind) AND base.version_id IS remote.version_id"
+    " AND node_id = ?"
+)
 
 
 def load_remote(database: Database) -> RemoteTree:

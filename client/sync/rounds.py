@@ -2,7 +2,8 @@
 
 A plan is made of what was seen, and people work on meanwhile: what an action finds changed it leaves, and the next
 round sees it. So a run is over when a plan comes out empty. Mostly that is the second one, which also reads what has
-just been written and thereby verifies it.
+just been written and thereby verifies it. It need not be made where nothing was written here: after a plan of uploads
+that were all done, with the folder as it was and a journal that tells of these uploads only, it can only be empty.
 
 When a run ends with nothing open, the state of the folder is kept as one digest. A run that sees the same digest, and
 hears from the server that nothing has changed, is done after one call, and without looking at a single row.
@@ -98,6 +99,7 @@ class Sync:
             work = OneRound(self._database, self._root, line, crew, follower, self._wishes, self._tally)
             for _ in range(MOST_ROUNDS):
                 outcome.rounds += 1
+                follower.listen()
                 plan = work.plan(scan, ignoring)
                 outcome.reports = plan.reports
                 if outcome.plan is None and not plan.is_empty:
@@ -109,9 +111,13 @@ class Sync:
                     raise Held(
                         f"nothing was done: {'; '.join(outcome.held)}. If that is meant, say so with --confirm"
                     )
-                if work.carry_out(plan):
+                done = work.carry_out(plan)
+                if done.on_this_disk:
                     line.stop.wait(SETTLING)
                 ignoring = read_ignores(self._root)
+                if done.settles and self._stays(scan, crew, follower, ignoring):
+                    plan = Plan()
+                    break
                 scan = self._look(crew, follower, ignoring, outcome)
             else:
                 self._tally.failed(".", LocalProblem("it keeps changing: run it again later", code="changed"))
@@ -126,10 +132,7 @@ class Sync:
         self, kept: str, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome
     ) -> bool:
         """Whether neither side has changed since the run that left nothing open and `kept` this."""
-        crew.submit(follower.follow, urgent=True)
-        patterns = (self._root / IGNORE_FILE).exists()
-        digest = digest_of(self._root, asking(ignoring) if patterns else None)
-        crew.drain()
+        digest = self._follow(crew, follower, ignoring)
         state = msgspec.json.decode(kept, type=_Settled)
         # What the server told has let go of the state that was kept.
         outcome.settled = state.digest == digest and self._database.get("settled") is not None
@@ -140,6 +143,21 @@ class Sync:
                 for path, reason, refusal in state.passed_over
             ]
         return outcome.settled
+
+    def _stays(self, scan: Scan, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
+        """Whether the folder is still as it was scanned, and the server tells of nothing but what came from here."""
+        if scan.digest is None:
+            return False
+        digest = self._follow(crew, follower, ignoring)
+        return digest == scan.digest and follower.in_step()
+
+    def _follow(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> str | None:
+        """Read the journal and meanwhile the folder's digest, which is returned."""
+        crew.submit(follower.follow, urgent=True)
+        patterns = (self._root / IGNORE_FILE).exists()
+        digest = digest_of(self._root, asking(ignoring) if patterns else None)
+        crew.drain()
+        return digest
 
     def _keep(self, scan: Scan, *, settled: bool) -> None:
         """Note that a run has ended, and by what to recognise that nothing has changed since."""

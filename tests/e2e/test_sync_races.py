@@ -8,6 +8,7 @@ import pytest
 
 from client.cli import main
 from client.errors import Stopped
+from client.sync.actions import Plan
 from client.sync.executing import Executor
 from client.sync.ledger import Ledger
 from client.sync.scanning import Ignores, Scan, scan_folder
@@ -49,6 +50,46 @@ def _once(work: Callable[[], object]) -> Callable[[], None]:
             left.pop()()
 
     return do
+
+
+def _write_there(ann: Device, ben: Device) -> None:
+    ben.write("from ben", b"2")
+    ben.sync()
+
+
+def _edit_there(ann: Device, ben: Device) -> None:
+    ben.sync()
+    ben.write("file", b"edited by ben")
+    ben.sync()
+
+
+def _write_here(ann: Device, ben: Device) -> None:
+    ann.write("folder/one more", b"2")
+
+
+def _edit_here(ann: Device, ben: Device) -> None:
+    ann.write("file", b"edited again")
+
+
+@pytest.mark.parametrize("meanwhile", [_write_there, _edit_there, _write_here, _edit_here])
+def test_what_happens_behind_the_last_upload_is_seen_by_the_same_run(
+    pair: list[Device], here: Here, meanwhile: Callable[[Device, Device], None]
+) -> None:
+    ann, ben = pair
+    ann.write("file", b"1")
+    time.sleep(0.1)  # younger files are looked at twice in any case
+    run = Executor.run
+    once = _once(lambda: meanwhile(ann, ben))
+
+    def and_then(self: Executor, plan: Plan) -> bool:
+        done = run(self, plan)
+        once()
+        return done
+
+    here.patch.setattr(Executor, "run", and_then)
+    assert here.sync(ann) == 0
+    ben.sync()
+    assert ann.tree == ben.tree
 
 
 @pytest.mark.parametrize("moment", ["before the last look", "after it"])

@@ -9,9 +9,10 @@ import pytest
 
 from client.api import Api
 from client.errors import Conflicting, Unexpected, Unreachable
+from client.sync.base_rows import BaseRows, Put
 from client.sync.database import Database
 from client.sync.remote import ROOT, RemoteFollower, load_remote
-from client.sync.trees import Content, Kind, RemoteEntry
+from client.sync.trees import BaseEntry, Content, Kind, RemoteEntry
 from client.wire import Change, Changes
 from shared.domain.blocks import Sha256
 from shared.domain.ids import NodeId, VersionId
@@ -184,3 +185,40 @@ def test_an_empty_tree_has_a_root_all_the_same(database: Database) -> None:
     follow(database, Journal())
     assert load_remote(database).root_id == ROOT
     assert load_remote(database).entries == {}
+
+
+def entry(node: str, parent: str = ROOT, name: str = "file", version: str | None = "v1") -> BaseEntry:
+    kind = Kind.FOLDER if version is None else Kind.FILE
+    return BaseEntry(NodeId(node), NodeId(parent), name, kind, None, version and VersionId(version))
+
+
+@pytest.mark.parametrize(
+    ("told", "base", "in_step"),
+    [
+        ([], [], True),
+        (
+            [file("a"), folder("f"), file("b", "f")],
+            [entry("a"), entry("f", name="folder", version=None), entry("b", "f")],
+            True,
+        ),
+        ([file("a")], [entry("a"), entry("b")], True),  # nothing was told of b
+        ([file("a")], [], False),
+        ([file("a", version_id="v2")], [entry("a")], False),
+        ([file("a", name="other")], [entry("a")], False),
+        ([file("a", "f")], [entry("a")], False),
+        ([file("a"), gone("a", "file_deleted")], [entry("a")], False),
+        ([folder("a", name="file")], [entry("a")], False),
+    ],
+)
+def test_what_is_told_is_compared_with_the_base(
+    database: Database, told: list[Change], base: list[BaseEntry], in_step: bool
+) -> None:
+    journal = Journal([file("before", name="before")])
+    follower = RemoteFollower(cast(Api, journal), database)
+    follower.catch_up()
+    assert not follower.in_step()
+    follower.listen()
+    BaseRows(database).apply([Put(each) for each in base])
+    journal.entries += told
+    follower.catch_up()
+    assert follower.in_step() is in_step
