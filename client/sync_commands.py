@@ -229,9 +229,9 @@ def _side(state: "State | None") -> str:
 
 def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -> None:
     """One run, told when it is over; raises Ended with the exit code."""
-    from client.sync.decisions import shown_path
-    from client.sync.rounds import Outcome, Sync
-    from client.sync.summary import notes, plan_document, plan_lines, run_document, run_line
+    from client.sync.rounds import Sync
+    from client.sync.run_outcome import Outcome, shown_path
+    from client.sync.summary import notes, run_document, run_line
     from client.sync.tally import Tally
 
     outcome, failure = Outcome(), None
@@ -251,6 +251,8 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -
     worst = failure or tally.error
     document = {"folder": str(there.folder.path), **run_document(outcome, tally, there.meter.count)}
     if wishes.dry_run:
+        from client.sync.plan_summary import plan_document, plan_lines
+
         document["plan"] = plan_document(outcome)
         if not screen.as_json:
             screen.table(("What", "Path", "Why"), list(plan_lines(outcome)))

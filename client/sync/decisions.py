@@ -12,6 +12,7 @@ import msgspec
 
 from client.sync.actions import Action, Report
 from client.sync.database import Database
+from client.sync.run_outcome import shown_path
 from client.sync.trees import (
     BaseEntry,
     BaseTree,
@@ -78,11 +79,6 @@ def decision(action: Action | Report, trees: Trees, outcome: str, now: str) -> D
         _of_local(local),
         _of_remote(remote),
     )
-
-
-def shown_path(path: Names) -> str:
-    """A path for people and rows: bytes that are no text are spelled out."""
-    return "/".join(path).encode("utf-8", "backslashreplace").decode()
 
 
 def node_of(action: Action | Report) -> NodeId | None:

@@ -31,7 +31,7 @@ from client.sync.actions import (
     Upload,
 )
 from client.sync.base_rows import BaseChange, Drop, Put, Replace
-from client.sync.decisions import Trees, shown_path
+from client.sync.decisions import Trees
 from client.sync.downloading import Downloader
 from client.sync.ledger import Ledger
 from client.sync.local_changes import LocalFolder, Outdated
@@ -39,6 +39,7 @@ from client.sync.manifests import Manifests
 from client.sync.new_folders import NewFolders
 from client.sync.outcomes import Outcomes, Stuck
 from client.sync.remote import RemoteFollower
+from client.sync.run_outcome import shown_path
 from client.sync.tally import Tally
 from client.sync.transferring import Transfers
 from client.sync.trees import BaseEntry, Kind

@@ -6,9 +6,10 @@ synced itself, so that all devices ignore the same. Parts of transfers are alway
 
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from client.sync.trees import Names
+if TYPE_CHECKING:
+    from client.sync.trees import Names
 
 IGNORE_FILE = ".strataignore"
 
@@ -41,7 +42,7 @@ class Ignoring:
         """Whether there are no patterns. Then only a name that starts with PART_PREFIX can be ignored."""
         return self._spec is None
 
-    def covers(self, path: Names, *, is_folder: bool) -> bool:
+    def covers(self, path: "Names", *, is_folder: bool) -> bool:
         """Whether `path`, or a folder above it, is ignored."""
         if not path:
             return False
@@ -49,14 +50,14 @@ class Ignoring:
             return True
         return self._folder(path) if is_folder else self._matches(path, "")
 
-    def _folder(self, path: Names) -> bool:
+    def _folder(self, path: "Names") -> bool:
         known = self._folders.get(path)
         if known is None:
             known = self._folder(path[:-1]) or self._matches(path, "/")
             self._folders[path] = known
         return known
 
-    def _matches(self, path: Names, ending: str) -> bool:
+    def _matches(self, path: "Names", ending: str) -> bool:
         if is_part(path[-1]):
             return True
         if self._spec is None or path == (IGNORE_FILE,):

@@ -1,8 +1,8 @@
 """The ids of folders that a plan makes on the server: what goes into them is planned before they have one."""
 
 from client.sync.actions import Download, MakeFolderLocal, MakeFolderRemote, MoveLocal, MoveRemote, Upload
-from client.sync.decisions import shown_path
 from client.sync.local_changes import Outdated
+from client.sync.run_outcome import shown_path
 from client.sync.trees import Names
 from shared.domain.ids import NodeId
 

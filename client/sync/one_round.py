@@ -24,7 +24,7 @@ from client.sync.base_rows import BaseRows
 from client.sync.care import Held, Limits, hold
 from client.sync.contents import Contents
 from client.sync.database import Database
-from client.sync.decisions import Decisions, Trees, shown_path
+from client.sync.decisions import Decisions, Trees
 from client.sync.downloading import Downloader
 from client.sync.executing import Executor, Hands
 from client.sync.ignoring import Ignoring
@@ -34,6 +34,7 @@ from client.sync.manifests import Manifests
 from client.sync.outcomes import Stuck
 from client.sync.planning import plan
 from client.sync.remote import ROOT, RemoteFollower, load_remote
+from client.sync.run_outcome import shown_path
 from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
 from client.sync.trees import Here, LocalTree, Names, RemoteTree

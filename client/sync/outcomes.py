@@ -19,9 +19,10 @@ from client.sync.actions import (
 )
 from client.sync.base_rows import BaseChange
 from client.sync.contents import Read
-from client.sync.decisions import Trees, decision, node_of, path_of, shown_path
+from client.sync.decisions import Trees, decision, node_of, path_of
 from client.sync.ledger import Ledger
 from client.sync.local_changes import Outdated
+from client.sync.run_outcome import shown_path
 from client.sync.tally import Tally
 from client.sync.trees import Names
 from shared.domain.ids import NodeId

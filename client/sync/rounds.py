@@ -21,12 +21,13 @@ from client.api import Api
 from client.block_fetching import BlockReader
 from client.crew import Crew
 from client.errors import Held, LocalProblem, Refused
-from client.sync.actions import Plan, Report
+from client.sync.actions import Plan
 from client.sync.database import Database
-from client.sync.decisions import shown_path
+from client.sync.digest import digest_of
 from client.sync.ignoring import IGNORE_FILE, PART_PREFIX, Ignoring
 from client.sync.remote import RemoteFollower
-from client.sync.scanning import PassedOver, Scan, asking, digest_of, scan_folder
+from client.sync.run_outcome import Outcome, PassedOver, shown_path
+from client.sync.scanning import Scan, asking, scan_folder
 from client.sync.tally import Tally
 
 MOST_ROUNDS = 12
@@ -49,18 +50,6 @@ class Wishes(msgspec.Struct, frozen=True):
     compressing: bool = True
     confirmed: bool = False
     dry_run: bool = False
-
-
-class Outcome(msgspec.Struct):
-    """What a run has come to. `plan` is the first that was not empty; `held` says why nothing of it was done."""
-
-    settled: bool = False
-    plan: Plan | None = None
-    held: tuple[str, ...] = ()
-    rounds: int = 0
-    entries: int = 0
-    passed_over: list[PassedOver] = msgspec.field(default_factory=list)
-    reports: tuple[Report, ...] = ()
 
 
 class Line(msgspec.Struct, frozen=True):

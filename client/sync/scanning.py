@@ -13,15 +13,16 @@ its content is believed only until the next look, which reads it again (as git d
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from collections.abc import Iterator
 from pathlib import Path
 from time import time_ns
 
 import msgspec
 
-from client.errors import CommandFailed, LocalProblem, Refused
+from client.errors import LocalProblem, Refused
+from client.sync.digest import Digest, Ignores
 from client.sync.ignoring import Ignoring, is_part
+from client.sync.run_outcome import PassedOver
 from client.sync.trees import Fingerprint, Kind, Names
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
@@ -48,14 +49,6 @@ class Found(msgspec.Struct, frozen=True):
     racy: bool
 
 
-class PassedOver(msgspec.Struct, frozen=True):
-    """Something that isn't synced, and why, for people; `error` when somebody should do something about it."""
-
-    path: Names
-    reason: str
-    error: CommandFailed | None = None
-
-
 class Scan(msgspec.Struct):
     """Everything below a folder. `digest` is equal for two scans between which nothing has changed at all; it is
     None when that can't be said, because something is racy or wasn't seen.
@@ -71,15 +64,11 @@ class Scan(msgspec.Struct):
     digest: str | None = None
 
 
-Ignores = Callable[[Names, Kind], bool]
-"""Whether something is to be left out. What is below an ignored folder is not asked about."""
-
-
 def asking(ignoring: Ignoring) -> Ignores:
     """What a `.strataignore` says, as a scan asks it."""
 
-    def ignores(path: Names, kind: Kind) -> bool:
-        return ignoring.covers(path, is_folder=kind is Kind.FOLDER)
+    def ignores(path: Names, is_folder: bool) -> bool:
+        return ignoring.covers(path, is_folder=is_folder)
 
     return ignores
 
@@ -108,7 +97,7 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
         for entry, status in _with_marks(scan, folder, entries):
             path = (*folder, entry.name)
             kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
-            if ignores(path, kind):
+            if ignores(path, kind is Kind.FOLDER):
                 scan.holding.add(folder)
                 continue
             digest.entry(entry.name, status)
@@ -125,55 +114,6 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
     if not racy and not scan.unlisted:
         scan.digest = digest.text
     return scan
-
-
-def digest_of(root: Path, ignores: Ignores | None) -> str | None:
-    """The digest that a scan would have, in a third of its time; None when it would have none, or there are parts.
-
-    It is compared with one that was kept when nothing was racy: since then, every change has left another mark.
-    """
-    digest = Digest()
-    ways: list[Names] = [()]
-    try:
-        while ways:
-            folder = ways.pop()
-            digest.folder(folder)
-            with os.scandir(root.joinpath(*folder)) as listing:
-                for entry in listing:
-                    status = entry.stat(follow_symlinks=False)
-                    is_folder = stat.S_ISDIR(status.st_mode)
-                    if ignores and ignores((*folder, entry.name), Kind.FOLDER if is_folder else Kind.FILE):
-                        continue
-                    if is_part(entry.name):
-                        return None
-                    digest.entry(entry.name, status)
-                    if is_folder:
-                        ways.append((*folder, entry.name))
-    except OSError:
-        return None
-    return digest.text
-
-
-class Digest:
-    """A hash over names and marks, in the order of the walk."""
-
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=16)
-
-    def folder(self, path: Names) -> None:
-        """What follows is in the folder `path`."""
-        self._hash.update(os.fsencode("/".join(path)) + b"\0/")
-
-    def entry(self, name: str, status: os.stat_result) -> None:
-        """Something that isn't ignored. A folder's own size and times change with what is in it, and don't count."""
-        marks: tuple[int, ...] = (status.st_mode, status.st_ino, status.st_dev)
-        if not stat.S_ISDIR(status.st_mode):
-            marks += (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self._hash.update(b"%s\0%s" % (os.fsencode(name), repr(marks).encode()))
-
-    @property
-    def text(self) -> str:
-        return self._hash.hexdigest()
 
 
 def _with_marks(

@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from threading import Lock
-
-import msgspec
+from typing import NamedTuple
 
 from client.errors import CommandFailed
 
@@ -14,31 +13,40 @@ SAID_AT_MOST = 20
 """Failures that are told one by one: a thousand equal lines hide what matters."""
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(NamedTuple):
     """Something that could not be done about `path` (as shown), and why."""
 
     path: str
     error: CommandFailed
 
 
-class Tally(msgspec.Struct):
+def _nobody(said: object) -> None:
+    pass
+
+
+class Tally:
     """Counts from many threads. `changed` are bytes of blocks that were new in a file, in either direction: a whole new
     file, or the blocks that an edit made; it is what a perfect line would have carried.
 
     `say` is told what went wrong, `remark` what is good to know, `on_bytes` how many bytes of files came to be settled.
     """
 
-    say: Callable[[str], None] = lambda _: None
-    remark: Callable[[str], None] = lambda _: None
-    on_bytes: Callable[[int], None] = lambda _: None
-    counts: Counter[str] = msgspec.field(default_factory=Counter)
-    changed: int = 0
-    block_bytes_sent: int = 0
-    block_bytes_fetched: int = 0
-    conflicts: list[tuple[str, str]] = msgspec.field(default_factory=list)
-    failures: list[Failure] = msgspec.field(default_factory=list)
-    error: CommandFailed | None = None
-    _lock: Lock = msgspec.field(default_factory=Lock)
+    def __init__(
+        self,
+        *,
+        say: Callable[[str], None] = _nobody,
+        remark: Callable[[str], None] = _nobody,
+        on_bytes: Callable[[int], None] = _nobody,
+    ) -> None:
+        self.say, self.remark, self.on_bytes = say, remark, on_bytes
+        self.counts: Counter[str] = Counter()
+        self.changed = 0
+        self.block_bytes_sent = 0
+        self.block_bytes_fetched = 0
+        self.conflicts: list[tuple[str, str]] = []
+        self.failures: list[Failure] = []
+        self.error: CommandFailed | None = None
+        self._lock = Lock()
 
     def count(self, what: str, number: int = 1) -> None:
         with self._lock:

@@ -21,8 +21,9 @@ from client.errors import CommandFailed, Corrupt, LocalProblem
 from client.reading import Reading
 from client.sync.base_rows import BaseRows
 from client.sync.database import Database
-from client.sync.decisions import names_of, shown_path
+from client.sync.decisions import names_of
 from client.sync.manifests import Blocks, Manifests
+from client.sync.run_outcome import shown_path
 from client.sync.transferring import fingerprint_of
 from client.sync.trees import BaseEntry, Kind, Names
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash

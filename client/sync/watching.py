@@ -11,10 +11,10 @@ from client.errors import CommandFailed, NotLoggedIn, Stopped, Unexpected, Unrea
 from client.retrying import Patience
 from client.screen import Screen, error_member
 from client.sync.binding import bind
-from client.sync.decisions import shown_path
 from client.sync.folder import find_folder
 from client.sync.opening import Opened
-from client.sync.rounds import Outcome, Sync, Wishes
+from client.sync.rounds import Sync, Wishes
+from client.sync.run_outcome import Outcome, shown_path
 from client.sync.summary import notes, run_document, run_line
 from client.sync.tally import Tally
 from client.sync.waking import Listening, Waker

@@ -9,9 +9,10 @@ import pytest
 from client.cli import main
 from client.errors import Stopped
 from client.sync.actions import Plan
+from client.sync.digest import Ignores
 from client.sync.executing import Executor
 from client.sync.ledger import Ledger
-from client.sync.scanning import Ignores, Scan, scan_folder
+from client.sync.scanning import Scan, scan_folder
 from tests.e2e.sync_folders import Device, sign_up, until_equal
 from tests.support.system import System
 

@@ -7,16 +7,10 @@ from pathlib import Path
 import pytest
 
 from client.errors import LocalProblem
+from client.sync.digest import digest_of
 from client.sync.ignoring import Ignoring
-from client.sync.scanning import (
-    STEP_NS,
-    PassedOver,
-    Scan,
-    asking,
-    digest_of,
-    is_racy_at,
-    scan_folder,
-)
+from client.sync.run_outcome import PassedOver
+from client.sync.scanning import STEP_NS, Scan, asking, is_racy_at, scan_folder
 from client.sync.trees import Kind
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
