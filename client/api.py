@@ -1,6 +1,6 @@
 """The calls that the command makes, each with its shape; who makes them is the session's business."""
 
-import secrets
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -148,13 +148,13 @@ class Api:
         with the server. Raises Refused for the quota, and what every call raises.
         """
         headers, body = write_batch(files, contents, compressing=compressing)
-        headers["Idempotency-Key"] = secrets.token_hex(16)
+        headers["Idempotency-Key"] = _new_key()
         reply = self._session.send(Call("POST", "files/batch", headers=headers, body=body))
         return read_results(reply.body, len(files)), len(body)
 
     def _commit(self, file: Commit) -> Committed:
         # One key for this call and its repetitions: a commit whose answer was lost is answered, not made again.
-        headers = {**JSON, "Idempotency-Key": secrets.token_hex(16)}
+        headers = {**JSON, "Idempotency-Key": _new_key()}
         call = Call("POST", "files/commit", headers=headers, body=encode(file.document()))
         return decode(self._session.send(call).body, Committed, what="committing")
 
@@ -285,7 +285,7 @@ class Api:
         params: Mapping[str, str] = MappingProxyType({}),
     ) -> bytes:
         """Send a change that is made once, however often it has to be sent."""
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        headers = {"Idempotency-Key": _new_key()}
         if document is not None:
             headers |= JSON
         body = encode(document) if document is not None else b""
@@ -331,3 +331,8 @@ class Api:
 
     def _page(self, params: dict[str, str]) -> Page:
         return decode(self._session.send(Call("GET", "files/list", params=params)).body, Page, what="listing")
+
+
+def _new_key() -> str:
+    # The secrets module makes the same of it, and loads what makes other random things.
+    return os.urandom(16).hex()

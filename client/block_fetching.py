@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Self
 
-import httpx
-
 from client.api import Api
 from client.compression import decode
 from client.errors import CommandFailed, Corrupt, Unreachable
+from client.http import Exchanges
+from client.http_addresses import Unsendable
+from client.http_answers import HttpFailure, TooLong
 from client.retrying import WORTH_ANOTHER_READ, Patience, parse_retry_after
 from client.transport import pause_before_retry
 from client.wire import BlockPlace, Manifest
-from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of, root_hash
+from shared.domain.blocks import BLOCK_SIZE, BlockRef, Buffer, Sha256, hash_of, root_hash
 
 STORED_AT_MOST = BLOCK_SIZE + 64 * 1024
 """Bytes that a stored block may have: a frame that didn't shrink is a little larger than what it holds."""
@@ -34,50 +35,47 @@ class GrantEnded(Exception):
 class BlockReader:
     """Reads ranges behind URLs with a client of its own, which knows nothing of the login."""
 
-    def __init__(self, http: httpx.Client, stop: Event, patience: Patience | None = None) -> None:
+    def __init__(self, http: Exchanges, stop: Event, patience: Patience | None = None) -> None:
         self._http = http
         self._stop = stop
         self._patience = patience or Patience()
 
-    def read(self, place: BlockPlace) -> bytes:
+    def read(self, place: BlockPlace) -> bytearray:
         """The stored bytes at `place`; raises as `read_range`."""
         return self.read_range(place.url, place.offset, place.stored_size)
 
-    def read_range(self, url: str, offset: int, size: int) -> bytes:
+    def read_range(self, url: str, offset: int, size: int) -> bytearray:
         """`size` bytes at `offset`; raises GrantEnded, Unreachable, Corrupt when there are not that many."""
         failures = 0
         while True:
             retry_after: float | None = None
             try:
                 return self._read_once(url, offset, size)
-            except httpx.TransportError as error:
-                trouble = Unreachable(f"the storage can't be reached ({type(error).__name__})")
+            except TooLong:
+                raise Corrupt("the storage sends more bytes than a block has") from None
+            except HttpFailure as error:
+                trouble = Unreachable(f"the storage can't be reached ({error})")
             except _Again as again:
                 trouble, retry_after = Unreachable(f"the storage answers {again.status}"), again.retry_after
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            except Unsendable:
                 raise Corrupt("a manifest names a place that can't be read") from None
             failures += 1
             pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
 
-    def _read_once(self, url: str, offset: int, size: int) -> bytes:
-        # The bytes are wanted as they are stored: httpx must neither ask for an encoding nor undo one.
+    def _read_once(self, url: str, offset: int, size: int) -> bytearray:
+        # The bytes are wanted as they are stored: no encoding may be asked for.
         headers = {"Range": f"bytes={offset}-{offset + size - 1}", "Accept-Encoding": "identity"}
-        with self._http.stream("GET", url, headers=headers) as response:
-            if response.status_code in WORTH_ANOTHER_READ:
-                raise _Again(response.status_code, parse_retry_after(response.headers.get("Retry-After")))
-            if response.status_code in (401, 403, 404, 410):
-                raise GrantEnded
-            whole = response.status_code == 200 and offset == 0
-            if response.status_code != 206 and not whole:
-                raise Corrupt(f"the storage answers {response.status_code} to the range of a block")
-            stored = bytearray()
-            for part in response.iter_raw():
-                stored += part
-                if len(stored) > size:
-                    raise Corrupt("the storage sends more bytes than a block has")
-        if len(stored) != size:
+        answer = self._http.request("GET", url, headers=headers, most=size)
+        if answer.status in WORTH_ANOTHER_READ:
+            raise _Again(answer.status, parse_retry_after(answer.headers.get("retry-after")))
+        if answer.status in (401, 403, 404, 410):
+            raise GrantEnded
+        whole = answer.status == 200 and offset == 0
+        if answer.status != 206 and not whole:
+            raise Corrupt(f"the storage answers {answer.status} to the range of a block")
+        if len(answer.body) != size:
             raise Corrupt("the storage sends fewer bytes than a block has")
-        return bytes(stored)
+        return answer.body
 
 
 class _Again(Exception):
@@ -96,7 +94,7 @@ class VersionReader:
     """The blocks of one version, by their place in it; any number of threads may read."""
 
     def __init__(
-        self, api: Api, blocks: BlockReader, manifest: Manifest, stored: dict[int, bytes] | None = None
+        self, api: Api, blocks: BlockReader, manifest: Manifest, stored: dict[int, Buffer] | None = None
     ) -> None:
         """`stored` has the stored bytes of blocks that were fetched already, by their place; each is used once.
 
@@ -119,7 +117,7 @@ class VersionReader:
         with self._lock:
             return self._current.manifest
 
-    def block(self, index: int) -> bytes:
+    def block(self, index: int) -> Buffer:
         """The plain bytes of a block, verified; raises Corrupt when they are wrong twice, Unreachable."""
         damaged: CommandFailed | None = None
         grants_ended = verified = 0

@@ -7,11 +7,12 @@ server before anybody can read it, so an answer of the storage means delivered, 
 
 from threading import Event
 
-import httpx
-
 from client.errors import Stopped, Unexpected, Unreachable
+from client.http import Exchanges
+from client.http_addresses import Unsendable
+from client.http_answers import Answer, HttpFailure
 from client.retrying import WORTH_ANOTHER_READ, Patience, parse_retry_after
-from client.transport import pause_before_retry, pieces
+from client.transport import pause_before_retry
 from client.wire import Grant
 
 _NAME_IS_FILLED = ("UnauthorizedBlobOverwrite", "AuthorizationPermissionMismatch")
@@ -27,7 +28,7 @@ class GrantRefused(Exception):
 class BlockPutter:
     """Puts content behind URLs with a client of its own, which knows nothing of the login."""
 
-    def __init__(self, http: httpx.Client, stop: Event, patience: Patience | None = None) -> None:
+    def __init__(self, http: Exchanges, stop: Event, patience: Patience | None = None) -> None:
         self._http = http
         self._stop = stop
         self._patience = patience or Patience()
@@ -37,33 +38,30 @@ class BlockPutter:
 
         A name that is filled already is a delivery whose answer got lost.
         """
-        headers = {**grant.headers, "Content-Length": str(len(content))}
         failures = 0
         while True:
             if self._stop.is_set():
                 raise Stopped
             retry_after: float | None = None
             try:
-                response = self._http.request(
-                    grant.method, grant.url, headers=headers, content=pieces(content)
-                )
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+                answer = self._http.request(grant.method, grant.url, headers=grant.headers, body=content)
+            except Unsendable:
                 raise Unexpected("a grant names a place that can't be written to") from None
-            except httpx.TransportError as error:
-                trouble = Unreachable(f"the storage can't be reached ({type(error).__name__})")
+            except HttpFailure as error:
+                trouble = Unreachable(f"the storage can't be reached ({error})")
             else:
-                if _delivered(response):
+                if _delivered(answer):
                     return
-                if response.status_code in (401, 403):
+                if answer.status in (401, 403):
                     raise GrantRefused
-                if response.status_code not in WORTH_ANOTHER_READ:
-                    raise Unexpected(f"the storage answers {response.status_code} to a block")
-                trouble = Unreachable(f"the storage answers {response.status_code}")
-                retry_after = parse_retry_after(response.headers.get("Retry-After"))
+                if answer.status not in WORTH_ANOTHER_READ:
+                    raise Unexpected(f"the storage answers {answer.status} to a block")
+                trouble = Unreachable(f"the storage answers {answer.status}")
+                retry_after = parse_retry_after(answer.headers.get("retry-after"))
             failures += 1
             pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
 
 
-def _delivered(response: httpx.Response) -> bool:
-    refusal = response.headers.get("x-ms-error-code")
-    return response.status_code in (201, 409) or (response.status_code == 403 and refusal in _NAME_IS_FILLED)
+def _delivered(answer: Answer) -> bool:
+    refusal = answer.headers.get("x-ms-error-code")
+    return answer.status in (201, 409) or (answer.status == 403 and refusal in _NAME_IS_FILLED)

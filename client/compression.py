@@ -10,7 +10,7 @@ from threading import local
 import zstandard
 
 from client.errors import Corrupt
-from shared.domain.blocks import BLOCK_SIZE
+from shared.domain.blocks import BLOCK_SIZE, Buffer
 
 SMALLEST = 512
 """Bytes. Below, the request's head is most of what travels."""
@@ -42,14 +42,14 @@ def compress(plain: bytes) -> bytes | None:
     return frame if len(frame) < len(plain) * _WORTH else None
 
 
-def decode(stored: bytes, codec: str, size: int) -> bytes:
+def decode(stored: Buffer, codec: str, size: int) -> Buffer:
     """The `size` plain bytes of a block; raises Corrupt for any other number of them, however they are packed.
 
     What a frame states about itself is believed only as far as it agrees with `size`: a few bytes may otherwise
     ask for gigabytes.
     """
     if codec == "none":
-        plain = stored
+        plain: Buffer = stored
     elif codec == "zstd":
         plain = _decompress(stored, size)
     else:
@@ -59,7 +59,7 @@ def decode(stored: bytes, codec: str, size: int) -> bytes:
     return plain
 
 
-def _decompress(stored: bytes, size: int) -> bytes:
+def _decompress(stored: Buffer, size: int) -> bytes:
     try:
         stated = zstandard.frame_content_size(stored)
         if size > BLOCK_SIZE or stated not in (size, -1):

@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
 
-import httpx
-
 from client.api import Accounts, Api
 from client.credentials import Credentials
 from client.errors import NotLoggedIn
+from client.http import Http
 from client.place import Place
 from client.retrying import Patience
 from client.session import Session
-from client.transport import Transport, open_http
+from client.transport import Transport
 
 
 @contextmanager
 def anonymous(url: str) -> Iterator[Accounts]:
     """The calls without a login."""
-    with _http_to(url, 1) as http:
+    with Http(1) as http:
         yield Accounts(Transport(http, url, Event()))
 
 
@@ -31,7 +30,7 @@ def logged_in(
     Tokens for one server are never shown to another: naming another server is as good as having no login.
     """
     credentials = login_at(place)
-    with _http_to(credentials.url, connections) as http:
+    with Http(connections) as http:
         yield Api(
             Session(Transport(http, credentials.url, stop, patience), place.credentials_file, credentials)
         )
@@ -46,8 +45,3 @@ def login_at(place: Place) -> Credentials:
     if url != credentials.url:
         raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
     return credentials
-
-
-def _http_to(url: str, connections: int) -> httpx.Client:
-    # Reading the certificates takes longer than a short command does otherwise.
-    return open_http(connections, tls=url.startswith("https:"))

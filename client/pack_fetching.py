@@ -12,6 +12,7 @@ from client.api import Api
 from client.block_fetching import STORED_AT_MOST, BlockReader, GrantEnded, VersionReader, check
 from client.errors import CommandFailed, Corrupt
 from client.wire import BlockPlace, Manifest
+from shared.domain.blocks import Buffer
 
 GAP = 64 * 1024
 """Bytes between two wanted ranges up to which reading them costs less than another request."""
@@ -40,10 +41,10 @@ def read_versions(
     Raises what every call raises; what concerns one version stands in its place.
     """
     answers = api.manifests(wanted)
-    stored: list[dict[int, bytes]] = [{} for _ in answers]
+    stored: list[dict[int, Buffer]] = [{} for _ in answers]
     for run in _runs(answers):
         try:
-            content = reader.read_range(run.url, run.start, run.stop - run.start)
+            content = memoryview(reader.read_range(run.url, run.start, run.stop - run.start))
         except (GrantEnded, Corrupt):
             continue
         for version, position, place in run.blocks:

@@ -21,7 +21,7 @@ from client.pack_fetching import GROUP_CONTENT, GROUP_FILES, read_versions
 from client.report import Done, Report
 from client.targets import Target, check_free
 from client.wire import RemoteFile
-from shared.domain.blocks import BLOCK_SIZE
+from shared.domain.blocks import BLOCK_SIZE, Buffer
 from shared.domain.cutting import MIN_SIZE
 
 FILES_UNDER_WAY = 32
@@ -200,7 +200,7 @@ def _groups(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 @dataclass(slots=True)
 class _Slot:
-    plain: bytes | None = None
+    plain: Buffer | None = None
 
 
 def receive_stream(

@@ -5,8 +5,6 @@ clients that all come back after the same pause overload it again, so each waits
 jitter"; M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 """
 
-import email.utils
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +19,13 @@ LONGEST_REQUESTED_WAIT = 60.0
 """Seconds. A server that asks for more is reported as away: nobody watches a still command for longer."""
 
 
+def _chance() -> float:
+    """A number from 0 to 1. What makes it is loaded when something has failed."""
+    import random
+
+    return random.random()  # noqa: S311 - nobody gains by guessing a pause
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often a call is made in all, and the pauses between, in seconds."""
@@ -28,7 +33,7 @@ class Patience:
     tries: int = 6
     first_pause: float = 0.25
     longest_pause: float = 8.0
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _chance
 
     def pause(self, failures: int, retry_after: float | None) -> float | None:
         """Seconds to wait after the given number of failures (from 1), None for giving up."""
@@ -44,6 +49,8 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
         return None
     if value.strip().isdecimal():
         return float(value)
+    import email.utils  # mostly there is no date, and it takes a tenth of a short command
+
     try:
         date = email.utils.parsedate_to_datetime(value)
     except ValueError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from client.errors import Conflicting, LocalProblem, Refused
+from shared.domain.blocks import Buffer
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
 
@@ -88,7 +89,7 @@ class Target:
             self.discard()
             raise _problem(path, error) from None
 
-    def write(self, content: bytes, offsets: list[int]) -> None:
+    def write(self, content: Buffer, offsets: list[int]) -> None:
         """Write the same content at each offset; nothing once the target is kept or discarded."""
         try:
             with self._lock:

@@ -16,6 +16,7 @@ from client.block_sending import ROOM
 from client.connection import logged_in
 from client.crew import Crew
 from client.errors import CommandFailed, Conflicting, Ended, LocalProblem, Misuse, Refused, Stopped
+from client.http import Http
 from client.options import Common, JobsOption
 from client.receiving import FILES_UNDER_WAY, Receiver, Wanted, receive_stream
 from client.remote_paths import RemotePath, parse_remote
@@ -25,7 +26,6 @@ from client.screen import Screen, error_member, report_document, summary
 from client.sending import Sender
 from client.sources import measure, plan_sources, walk
 from client.targets import check_space, safe_below
-from client.transport import open_http
 from client.wire import RemoteFile
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.names import name_key
@@ -79,7 +79,7 @@ def up(
     total = measure(planned) if screen.shows_progress and planned else None
     with (
         logged_in(common.place, stop, connections=jobs) as api,
-        open_http(jobs) if direct else nullcontext() as storage,
+        Http(jobs) if direct else nullcontext() as storage,
     ):
         putter = BlockPutter(storage, stop) if storage else None
 
@@ -124,7 +124,7 @@ def down(
     if local == "-" and screen.as_json:
         raise Misuse("--json and the file's content can't both have standard output")
     stop = Event()
-    with logged_in(common.place, stop, connections=jobs) as api, open_http(jobs) as storage:
+    with logged_in(common.place, stop, connections=jobs) as api, Http(jobs) as storage:
         reader = BlockReader(storage, stop)
         file = look_up(api, path)
         if local == "-":

@@ -14,7 +14,7 @@ from client.reading import Identity
 from client.sync.local_changes import LocalFolder, Outdated, problem
 from client.sync.trees import Fingerprint, Kind
 from client.targets import nanoseconds
-from shared.domain.blocks import hash_of
+from shared.domain.blocks import Buffer, hash_of
 from shared.domain.ids import VersionId
 
 
@@ -54,7 +54,7 @@ class Landing:
             except OSError as error:
                 raise problem(self.place, error) from None
 
-    def write(self, content: bytes, offsets: Iterable[int]) -> None:
+    def write(self, content: Buffer, offsets: Iterable[int]) -> None:
         """Write the same content at each offset; raises LocalProblem."""
         with self._lock:
             if self._file is None:

@@ -11,13 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from threading import Event
 
-import httpx
-
 from client.api import Api
 from client.block_fetching import BlockReader
 from client.connection import login_at
 from client.credentials import Credentials
 from client.errors import NotLoggedIn, NotThere
+from client.http import Http
 from client.place import Place
 from client.session import Session
 from client.sync.binding import bind
@@ -25,7 +24,7 @@ from client.sync.database import Database
 from client.sync.folder import SyncFolder, find_folder, only_one
 from client.sync.rounds import Line
 from client.sync.wire_count import Limits, WireMeter
-from client.transport import Transport, open_http
+from client.transport import Transport
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Opened:
     meter: WireMeter
     credentials: Credentials
     place: Place
-    api_http: httpx.Client
+    api_http: Http
     is_new: bool
     _closing: ExitStack
     _jobs: int
@@ -59,8 +58,8 @@ class Opened:
         return Line(api, lambda: BlockReader(self._storage, stop), stop)
 
     @cached_property
-    def _storage(self) -> httpx.Client:
-        http = self._closing.enter_context(open_http(self._jobs))
+    def _storage(self) -> Http:
+        http = self._closing.enter_context(Http(self._jobs))
         self.meter.attach(http)
         return http
 
@@ -78,9 +77,8 @@ def opened(
     with (
         only_one(folder, place.home),
         Database(folder.state_path(place.home)) as database,
-        # Reading the certificates takes longer than the one call of a run that finds nothing changed.
         # One more than the jobs: a watch has one that waits at the server.
-        open_http(jobs + 1, tls=credentials.url.startswith("https:")) as http,
+        Http(jobs + 1) as http,
         ExitStack() as closing,
     ):
         is_new = bind(

@@ -1,22 +1,19 @@
 """What a run costs on the line, and how fast it may go.
 
 A sync is judged by the bytes that it moves, so they are counted where they leave: at the HTTP client, behind
-compression and including every try. Counted are request and status lines, headers and bodies, as HTTP/1.1 writes
-them. TLS records, TCP and the few bytes that frame a chunked answer are not seen from here; they add one to three in a
-hundred.
+compression and including every try. Counted is everything that HTTP/1.1 writes. TLS records and TCP are not seen from
+here; they add one to three in a hundred.
 
 A limit is a bucket that fills at the permitted rate and holds one second's worth: pauses are taken between
 pieces of a body, so a limited transfer flows evenly, and ends at once when the run does.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event, Lock
 from time import monotonic
 
-import httpx
-
 from client.errors import Stopped
+from client.http import Http
 
 
 class Bucket:
@@ -45,6 +42,10 @@ class Limits:
 
     up: float | None = None
     down: float | None = None
+
+
+_PIECE = 64 * 1024
+"""Bytes between pauses, where there is a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +83,17 @@ class WireMeter:
         now = self.count
         return WireCount(now.sent - before.sent, now.received - before.received, now.calls - before.calls)
 
-    def attach(self, http: httpx.Client) -> None:
+    def attach(self, http: Http) -> None:
         """Count what `http` does from now on."""
-        hooks = http.event_hooks
-        http.event_hooks = {
-            "request": [*hooks["request"], self._sending],
-            "response": [*hooks["response"], self._receiving],
-        }
+        http.meter = self
 
-    def _sending(self, request: httpx.Request) -> None:
-        line = len(request.method) + len(request.url.raw_path) + len("  HTTP/1.1\r\n")
+    @property
+    def piece(self) -> int | None:
+        return _PIECE if self._up or self._down else None
+
+    def calling(self) -> None:
         with self._lock:
             self._calls += 1
-        self.went_up(line + _size_of(request.headers))
-        if isinstance(request.stream, httpx.SyncByteStream):
-            request.stream = _Counted(request.stream, self.went_up)
-
-    def _receiving(self, response: httpx.Response) -> None:
-        line = len("HTTP/1.1 200 \r\n") + len(response.reason_phrase)
-        self.came_down(line + _size_of(response.headers))
-        if isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _Counted(response.stream, self.came_down)
 
     def went_up(self, size: int) -> None:
         with self._lock:
@@ -115,23 +106,3 @@ class WireMeter:
             self._received += size
         if self._down:
             self._down.take(size)
-
-
-class _Counted(httpx.SyncByteStream):
-    """A body whose pieces are told as they pass."""
-
-    def __init__(self, inner: httpx.SyncByteStream, passed: Callable[[int], None]) -> None:
-        self._inner = inner
-        self._passed = passed
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._inner:
-            self._passed(len(piece))
-            yield piece
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def _size_of(headers: httpx.Headers) -> int:
-    return sum(len(name) + len(value) + len(": \r\n") for name, value in headers.raw) + len("\r\n")

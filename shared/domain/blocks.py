@@ -13,6 +13,9 @@ from typing import NewType
 
 from shared.domain.errors import Malformed, TooLarge, Unacceptable
 
+Buffer = bytes | bytearray | memoryview
+"""Bytes that are only read."""
+
 BLOCK_SIZE = 4 * 1024 * 1024
 """The most bytes that a block may have: 4 MiB, the size that the specification took from Dropbox."""
 
@@ -40,7 +43,7 @@ def parse_sha256(text: str) -> Sha256:
     return Sha256(text)
 
 
-def hash_of(plain: bytes | memoryview) -> Sha256:
+def hash_of(plain: Buffer) -> Sha256:
     """The SHA-256 of a block's plain bytes."""
     return Sha256(hashlib.sha256(plain).hexdigest())
 

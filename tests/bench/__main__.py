@@ -7,6 +7,7 @@ Rates depend on the machine; ratios carry further. Exit code 1 when a bound is b
 """
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,8 @@ def main(wanted: list[str]) -> int:
             f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}", file=sys.stderr
         )
         return 2
+    # Where a shell sets this, each run of the command would compile it anew, which no installed one does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     done: list[Row] = []
     for name in wanted or SUITES:
         print(f"running {name} ...", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from client.block_putting import BlockPutter
-from client.transport import open_http
+from client.http import Http
 from client.wire import Grants, decode
 from shared.domain.blocks import hash_of
 from tests.support.system import Api, Strata, System
@@ -43,7 +43,7 @@ def test_a_file_of_40_mb(strata: Strata, tmp_path: Path) -> None:
 
 def test_a_name_that_is_filled_already_counts_as_delivered(system: System) -> None:
     content = b"delivered, and the answer got lost"
-    with Api.sign_up(system.url, "twice") as api, open_http(1) as storage:
+    with Api.sign_up(system.url, "twice") as api, Http(1) as storage:
         blocks = [{"sha256": hash_of(content), "size": len(content)}]
         answer = api.client.post("/api/blocks/grants", json={"blocks": blocks})
         grant = decode(answer.content, Grants, what="asking for grants").grants[0]

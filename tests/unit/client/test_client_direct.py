@@ -11,8 +11,8 @@ import pytest
 from client.block_putting import BlockPutter, GrantRefused
 from client.direct_sending import MOST_OUTSTANDING, Pace
 from client.errors import Unreachable
+from client.http import Http
 from client.retrying import Patience
-from client.transport import open_http
 from client.wire import Grant
 from tests.unit.client.fake_http import Reply, Request, problem
 from tests.unit.client.fake_server import FakeServer
@@ -330,7 +330,7 @@ def test_a_grant_for_another_method_is_not_understood(ann: Command, server: Fake
 
 def test_a_putter_tells_refusal_from_absence(server: FakeServer) -> None:
     grant = Grant(sha256="0" * 64, size=1, url=f"{server.storage_url}/staging/x?sig=secret", headers={})
-    with open_http(1) as http:
+    with Http(1) as http:
         putter = BlockPutter(http, Event(), Patience(tries=2, first_pause=0.001))
         server.storage_intercept = lambda request: Reply(403)
         with pytest.raises(GrantRefused):

@@ -15,13 +15,13 @@ from client.connection import logged_in
 from client.crew import Crew
 from client.errors import CommandFailed
 from client.gateway_sending import GatewayRoute
+from client.http import Http
 from client.place import Place
 from client.reading import Reading
 from client.remote_paths import parse_remote
 from client.report import Report
 from client.sending import Sender
 from client.sources import walk
-from client.transport import open_http
 from shared.domain.blocks import BlockRef, Sha256, hash_of
 from tests.unit.client.fake_server import FakeServer
 from tests.unit.client.fake_staging import Verdict
@@ -134,7 +134,7 @@ def test_progress_of_direct_sending_counts_what_was_delivered(
     stop = Event()
     with (
         logged_in(Place(server.url, home), stop, connections=2) as api,
-        open_http(2) as storage,
+        Http(2) as storage,
         Crew(2, room=16 * MIB, stop=stop) as crew,
     ):
         report = Report(on_bytes=lambda size: counted.set() if size == 100_000 else None)

@@ -1,13 +1,14 @@
 """What is counted on the line, and how it is slowed down."""
 
+import gzip
 from threading import Event
 
-import httpx
 import pytest
 
 from client.errors import Stopped
+from client.http import Http
 from client.sync.wire_count import Bucket, Limits, WireCount, WireMeter
-from client.transport import open_http
+from tests.unit.client.fake_line import served
 from tests.unit.client.fake_server import FakeServer
 
 
@@ -53,44 +54,39 @@ def test_the_end_of_a_run_ends_the_pause(clock: Clock) -> None:
         bucket.take(1_000)
 
 
-def test_requests_and_answers_are_counted_as_they_are_written(server: FakeServer) -> None:
-    raw = {"Host": "h", "User-Agent": "u", "Accept": "*/*", "X": "12345"}
-    with open_http(1) as http:
+def test_everything_that_passes_is_counted() -> None:
+    body = b"x" * 300_000
+    with served(
+        lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+    ) as line:
         meter = WireMeter(Event())
-        meter.attach(http)
-        http.headers.clear()
-        answer = http.post(f"{server.url}/api/login", headers=raw, content=b'{"username":"","password":""}')
-        assert answer.status_code == 401
-    request = "POST /api/login HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in raw.items())
-    sent = len(request) + len("Content-Length: 29\r\n\r\n") + 29
-    got = len("HTTP/1.1 401 \r\n") + len(answer.reason_phrase) + len(answer.content) + 2
-    got += sum(len(name) + len(value) + 4 for name, value in answer.headers.raw)
-    assert meter.count == WireCount(sent, got, 1)
+        with Http(1) as http:
+            meter.attach(http)
+            http.request("POST", f"{line.url}/somewhere", headers={"X": "12345"}, body=body)
+    assert len(line.requests) == 1
+    assert meter.count == WireCount(len(line.requests[0]), line.sent, 1)
 
 
 def test_the_count_is_of_what_travelled_not_of_what_it_holds() -> None:
-    import gzip
-
     plain = b"all work and no play " * 1_000
     packed = gzip.compress(plain)
-    transport = httpx.MockTransport(
-        lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(packed))
-    )
+    part = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
     meter = WireMeter(Event())
-    with httpx.Client(transport=transport) as http:
+    with served(lambda request: head + part) as line, Http(1) as http:
         meter.attach(http)
-        assert http.get("http://h/").content == plain
-    assert len(packed) < meter.count.received < len(packed) + 200
+        assert http.request("GET", line.url).body == plain
+    assert meter.count.received == line.sent == len(head + part)
 
 
 def test_each_try_counts(server: FakeServer) -> None:
     meter = WireMeter(Event())
-    with open_http(1) as http:
+    with Http(1) as http:
         meter.attach(http)
-        http.get(f"{server.url}/api/nowhere")
+        http.request("GET", f"{server.url}/api/nowhere")
         before = meter.count
-        http.get(f"{server.url}/api/nowhere")
-        http.get(f"{server.url}/api/nowhere")
+        http.request("GET", f"{server.url}/api/nowhere")
+        http.request("GET", f"{server.url}/api/nowhere")
     assert meter.since(before).calls == 2
     assert meter.since(before).sent == 2 * before.sent
 
@@ -100,7 +96,9 @@ def test_limits_hold_for_each_direction(
     server: FakeServer, clock: Clock, limits: Limits, least: float
 ) -> None:
     meter = WireMeter(clock, limits)  # type: ignore[arg-type]
-    with open_http(1) as http:
+    with Http(1) as http:
         meter.attach(http)
-        http.post(f"{server.url}/api/login", content=b'{"username":"%s","password":""}' % (b"x" * 5_000))
+        http.request(
+            "POST", f"{server.url}/api/login", body=b'{"username":"%s","password":""}' % (b"x" * 5_000)
+        )
     assert least <= clock.now - 1_000.0 <= least + 0.6
