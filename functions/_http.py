@@ -12,11 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 import azure.functions as func
 import msgspec
 
+from functions._conditions import parse_tags
 from shared.container import Application
 from shared.domain import errors
 from shared.domain.accounts import Caller
 from shared.domain.codecs import Codec
 from shared.domain.ids import NamespaceId, parse_id
+from shared.usecases.remembering import Known
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -152,9 +154,34 @@ def answer(
     body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> func.HttpResponse:
     """A JSON answer."""
-    return func.HttpResponse(
-        msgspec.json.encode(body), status_code=status, headers=headers, mimetype="application/json"
-    )
+    return answered(encoded(body), status=status, headers=headers)
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """The bytes of a JSON answer."""
+    return msgspec.json.encode(body)
+
+
+def answered(
+    body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """A JSON answer that is encoded already."""
+    return func.HttpResponse(body, status_code=status, headers=headers, mimetype="application/json")
+
+
+def held_by(req: func.HttpRequest) -> frozenset[str]:
+    """The tags of what the caller holds already (If-None-Match); raises Malformed."""
+    return parse_tags(req.headers.get("if-none-match")) or frozenset()
+
+
+def remembered(known: Known[bytes]) -> func.HttpResponse:
+    """An answer that its caller may keep, and has to ask about before each use: 304 when it is still the same."""
+    headers = {"Cache-Control": "private, no-cache"}
+    if known.tag is not None:
+        headers["ETag"] = f'"{known.tag}"'
+    if known.value is None:
+        return func.HttpResponse(status_code=304, headers=headers, mimetype="application/json")
+    return answered(known.value, headers=headers)
 
 
 def body_of(req: func.HttpRequest, *, limit: int) -> bytes:

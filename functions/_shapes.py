@@ -11,7 +11,7 @@ from shared.domain.errors import Malformed
 from shared.domain.versions import Version
 from shared.ports.tables_blocks import PlacedBlock
 from shared.ports.tables_files import Node
-from shared.usecases.list_files import Entry
+from shared.usecases.list_files import Entry, Listing
 
 Text = Annotated[str, Meta(max_length=4096)]
 Label = Annotated[str, Meta(max_length=100)]
@@ -171,6 +171,14 @@ def show_entry(entry: Entry) -> dict[str, Any]:
 def show_folder(entry: Entry) -> dict[str, Any]:
     """A folder of a listing."""
     return {"folder_id": entry.node.id, "name": entry.node.name, "path": entry.path}
+
+
+def show_listing(listing: Listing) -> bytes:
+    """A page of files and folders, encoded: whoever remembers it has no more work with it."""
+    body: dict[str, Any] = {"files": [show_entry(entry) for entry in listing.files]}
+    if listing.folders is not None:
+        body["folders"] = [show_folder(entry) for entry in listing.folders]
+    return msgspec.json.encode({**body, "next_cursor": listing.next_cursor})
 
 
 def show_block(block: PlacedBlock) -> dict[str, Any]:

@@ -9,12 +9,16 @@ from functions._commits import commit_of, show_committed
 from functions._http import (
     COMMIT_JSON,
     answer,
+    answered,
     attempted,
     caller_of,
+    encoded,
+    held_by,
     integer_of,
     json_of,
     namespace_of,
     problem_document,
+    remembered,
     status_of_code,
 )
 from functions._routes import RouteTable
@@ -23,9 +27,8 @@ from functions._shapes import (
     Commit,
     ManyVersions,
     show_block,
-    show_entry,
     show_file,
-    show_folder,
+    show_listing,
 )
 from shared.container import Application
 from shared.domain.accounts import Caller
@@ -33,7 +36,9 @@ from shared.domain.errors import Malformed, StrataError, TooLarge
 from shared.domain.ids import BlobId, NamespaceId, NodeId, VersionId, parse_id
 from shared.domain.names import parse_path
 from shared.usecases.commit_batch import Batch, Refusal, Result
+from shared.usecases.get_file import File
 from shared.usecases.get_manifests import VersionBlocks
+from shared.usecases.remembering import AS_IT_IS
 from shared.usecases.repeating import parse_key
 
 PAGE = 1000
@@ -71,21 +76,18 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
         if folder is not None and path is not None:
             raise Malformed("give either folder or path")
         if path is not None:
-            listing = await app.list_files.one(caller, namespace, parse_path(path))
-        elif folder is not None:
+            return answered(show_listing(await app.list_files.one(caller, namespace, parse_path(path))))
+        if folder is not None:
             names = parse_path(folder.removesuffix("/"))
-            listing = await app.list_files.folder(caller, namespace, names, cursor=cursor, limit=limit)
+            page = app.list_files.folder(caller, namespace, names, cursor=cursor, limit=limit)
         else:
-            listing = await app.list_files.whole_tree(caller, namespace, cursor=cursor, limit=limit)
-        body: dict[str, object] = {"files": [show_entry(entry) for entry in listing.files]}
-        if listing.folders is not None:
-            body["folders"] = [show_folder(entry) for entry in listing.folders]
-        return answer({**body, "next_cursor": listing.next_cursor})
+            page = app.list_files.whole_tree(caller, namespace, cursor=cursor, limit=limit)
+        return remembered(await app.remembering(page.then(show_listing), AS_IT_IS, held=held_by(req)))
 
     @served.route(bp, FILE, "GET")
     async def get_file(req: func.HttpRequest) -> func.HttpResponse:
-        file = await app.get_file(caller_of(req, app), file_id_of(req), version_of(req))
-        return answer(show_file(file.node, file.path, file.version))
+        asked = app.get_file.question(caller_of(req, app), file_id_of(req), version_of(req))
+        return remembered(await app.remembering(asked.then(_shown), AS_IT_IS, held=held_by(req)))
 
     @served.route(bp, f"{FILE}/manifest", "GET")
     async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
@@ -134,6 +136,10 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
         return answer({"message": "File deleted successfully"})
 
     return bp
+
+
+def _shown(file: File) -> bytes:
+    return encoded(show_file(file.node, file.path, file.version))
 
 
 def _show_refusal(refusal: Refusal) -> dict[str, object]:

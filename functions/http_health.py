@@ -1,5 +1,7 @@
 """Is it there, what works, which version: open to anybody, and without anything that would help an attacker."""
 
+from dataclasses import asdict
+
 import azure.functions as func
 
 from functions._http import answer
@@ -23,6 +25,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             "status": health.status,
             "parts": {name: "there" if there else "away" for name, there in health.parts.items()},
             "works": health.works,
+            "cache": asdict(health.cache),
             "timers": {
                 name: {"last_success_at": stamp(at) if at else None} for name, at in health.timers.items()
             },

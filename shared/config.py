@@ -59,6 +59,12 @@ class Settings:
     redis_host: Host | None = None
     """For Azure Managed Redis, name.region.redis.azure.net:10000, where the application signs in by its identity."""
 
+    cache_minutes: Count = 60
+    """How long an entry of the cache in Redis lives after it was made."""
+
+    cache_check_one_in: Count = 1000
+    """Of so many answers from the cache, one is compared with the database; the count of differences is in health."""
+
     longest_wait_seconds: Annotated[int, Meta(ge=1, le=200)] = 25
     """How long a notification may be waited for: less than what stands in front of the application allows."""
 

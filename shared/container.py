@@ -6,6 +6,7 @@ from datetime import timedelta
 from shared.adapters.azure_blob import AzureBlockStore
 from shared.adapters.memory.wakeups import MemoryWakeups
 from shared.adapters.passwords import Argon2Passwords
+from shared.adapters.redis_cache import RedisCache
 from shared.adapters.redis_connection import RedisAddress, redis_address
 from shared.adapters.redis_wakeups import RedisWakeups
 from shared.adapters.ringing import RingingMetadata
@@ -16,6 +17,7 @@ from shared.adapters.system import RandomIds, SystemClock
 from shared.adapters.tokens import HmacSeals, JwtTokens
 from shared.config import Settings
 from shared.ports.block_store import BlockStore
+from shared.ports.cache import Cache
 from shared.ports.credentials import Tokens
 from shared.ports.metadata import Metadata
 from shared.ports.system import Clock, Ids
@@ -37,6 +39,7 @@ from shared.usecases.leased_job import LeasedJob
 from shared.usecases.list_files import ListFiles
 from shared.usecases.read_content import ReadContent
 from shared.usecases.reconcile_blobs import ReconcileBlobs
+from shared.usecases.remembering import Remembering
 from shared.usecases.sign_in import Lifetimes, Register, SignIn
 from shared.usecases.sweep_staging import SweepStaging
 from shared.usecases.tree import TreeWriter
@@ -81,6 +84,8 @@ class Application:
     use_versions: UseVersions
     follow_changes: FollowChanges
     redis: RedisAddress | None
+    cache: Cache | None
+    remembering: Remembering
     wakeups: Wakeups
     wait_for_changes: WaitForChanges
     grant_blocks: GrantBlocks
@@ -92,6 +97,8 @@ class Application:
     async def close(self) -> None:
         """Release threads and connections. A host that just ends its process may leave it out."""
         await self.wakeups.close()
+        if self.cache is not None:
+            await self.cache.close()
         if self.redis is not None:
             await self.redis.close()
         await self.store.close()
@@ -110,6 +117,10 @@ def build(settings: Settings) -> Application:
     redis = redis_address(settings.redis_url, settings.redis_host, settings.azure_client_id)
     wakeups: Wakeups = RedisWakeups(redis) if redis else MemoryWakeups()
     metadata = RingingMetadata(SqlMetadata(engine, threads=settings.db_threads), wakeups)
+    cache: Cache | None = (
+        RedisCache(redis, secret=settings.secret, seconds=60 * settings.cache_minutes) if redis else None
+    )
+    remembering = Remembering(metadata, cache, settings.cache_check_one_in)
     store = AzureBlockStore(
         clock=clock,
         connection_string=settings.blob_connection_string,
@@ -154,7 +165,7 @@ def build(settings: Settings) -> Application:
         upload_file=UploadFile(admit_block, check_blocks, commit_file),
         list_files=ListFiles(metadata, seals),
         get_file=GetFile(metadata),
-        get_manifest=GetManifest(metadata, store, clock, settings.read_grant),
+        get_manifest=GetManifest(remembering, store, clock, settings.read_grant),
         get_manifests=GetManifests(metadata, store, clock, settings.read_grant),
         read_content=ReadContent(
             metadata, store, clock, ids, settings.read_grant, timedelta(days=settings.assembled_days)
@@ -169,6 +180,8 @@ def build(settings: Settings) -> Application:
         use_versions=UseVersions(metadata, commit_file),
         follow_changes=follow_changes,
         redis=redis,
+        cache=cache,
+        remembering=remembering,
         wakeups=wakeups,
         wait_for_changes=WaitForChanges(metadata, wakeups, follow_changes),
         grant_blocks=GrantBlocks(
@@ -184,5 +197,5 @@ def build(settings: Settings) -> Application:
             timedelta(seconds=settings.staged_patience_seconds),
         ),
         expire_tokens=ExpireTokens(metadata, clock, jobs),
-        check_health=CheckHealth(metadata, store),
+        check_health=CheckHealth(metadata, store, remembering),
     )

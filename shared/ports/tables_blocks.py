@@ -63,7 +63,7 @@ class Blocks(Protocol):
         """Make blocks of different hashes, or, where the namespace has one in a bad blob, move it to its new place.
 
         A good copy that is there already stays, and the new place is not referred to. Clears `condemned_at` and
-        returns the key of each. The namespace is locked.
+        returns the key of each. The namespace is locked, and its `upkeep` counts a move.
         """
         ...
 

@@ -27,6 +27,18 @@ class Standing:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A state of a namespace: its files and folders are decided by (epoch, seq).
+
+    `upkeep` counts what the journal doesn't tell: a block that got another place, content that was purged of a version.
+    """
+
+    epoch: int
+    seq: int
+    upkeep: int
+
+
 class Namespaces(Protocol):
     def add_personal(self, namespace: NamespaceId, owner: UserId, *, quota: int, now: datetime) -> None:
         """Make the user's own namespace with its root folder; the user becomes its owner."""
@@ -40,6 +52,10 @@ class Namespaces(Protocol):
 
     def seen_by(self, user: UserId) -> Sequence[Standing]:
         """The namespaces that the user is a member of, ordered by id."""
+        ...
+
+    def revision(self, namespace: NamespaceId) -> Revision:
+        """The state of a namespace that exists. Whoever changes what it stands for changes it, in that transaction."""
         ...
 
     def usage(self, namespace: NamespaceId) -> Usage: ...

@@ -10,6 +10,7 @@ from shared.domain.ids import BlobId
 from shared.ports.block_store import BlockStore, Container
 from shared.ports.metadata import Metadata
 from shared.usecases import expire_tokens, sweep_staging
+from shared.usecases.remembering import Remembering
 
 PATIENCE = 5
 """Seconds that a part may take to answer."""
@@ -28,15 +29,31 @@ TIMERS = (expire_tokens.JOB, sweep_staging.JOB)
 
 
 @dataclass(frozen=True, slots=True)
+class CacheHealth:
+    """Whether the cache is `there` or `away`, or `off` when there is none, and what it did since the process began.
+
+    `checked` of the hits were compared with the database; a count of `mismatches` other than 0 is a fault.
+    """
+
+    state: str
+    hits: int
+    misses: int
+    checked: int
+    mismatches: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """`parts` says which parts answer, `works` what can be done with those.
 
     `timers` has each timer's last success, None for one that never succeeded; nothing while the database is away.
+    `cache` is about this process alone, and nothing depends on it.
     """
 
     parts: Mapping[str, bool]
     works: Mapping[str, bool]
     timers: Mapping[str, datetime | None]
+    cache: "CacheHealth"
 
     @property
     def is_ready(self) -> bool:
@@ -54,6 +71,7 @@ class Health:
 class CheckHealth:
     metadata: Metadata
     store: BlockStore
+    remembering: Remembering
 
     async def __call__(self) -> Health:
         """Ask every part at once; never raises for a part that is away."""
@@ -71,7 +89,10 @@ class CheckHealth:
         parts = {"database": database, "store": store}
         away = {name for name, there in parts.items() if not there}
         works = {kind: not needs & away for kind, needs in NEEDS.items()}
-        return Health(parts, works, timers)
+        counts, used = self.remembering.counts, self.remembering.cache
+        state = "off" if used is None else "there" if used.is_there else "away"
+        cache = CacheHealth(state, counts.hits, counts.misses, counts.checked, counts.mismatches)
+        return Health(parts, works, timers, cache)
 
 
 async def _answers(question: Awaitable[None]) -> bool:

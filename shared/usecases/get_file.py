@@ -1,8 +1,11 @@
 """One file: its state, or the manifest of one of its versions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
 
 from shared.domain.accounts import Caller
 from shared.domain.errors import FileNotFound
@@ -15,6 +18,9 @@ from shared.ports.tables_blocks import PlacedBlock
 from shared.ports.tables_files import Node, NodeKind
 from shared.usecases.authority import file_reader
 from shared.usecases.read_urls import read_urls
+from shared.usecases.remembering import Form, Question, Remembering
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,16 @@ class GetFile:
 
     async def __call__(self, caller: Caller, file_id: NodeId, version: VersionId | None = None) -> File:
         """The file at its head or at `version`; raises FileNotFound."""
-        return await self.metadata.read(lambda tx: find_file(tx, caller, file_id, version))
+        return await self.metadata.read(self.question(caller, file_id, version).now)
+
+    def question(self, caller: Caller, file_id: NodeId, version: VersionId | None = None) -> Question[File]:
+        """The same, to be asked through the cache."""
+        return _about(caller, file_id, version, "file", lambda tx, file: file)
 
 
 @dataclass(frozen=True)
 class GetManifest:
-    metadata: Metadata
+    remembering: Remembering
     store: BlockStore
     clock: Clock
     grant: timedelta
@@ -55,14 +65,29 @@ class GetManifest:
     async def __call__(self, caller: Caller, file_id: NodeId, version: VersionId | None = None) -> Manifest:
         """Raises FileNotFound, Unavailable."""
 
-        def work(tx: Transaction) -> tuple[File, Sequence[PlacedBlock]]:
-            file = find_file(tx, caller, file_id, version)
-            return file, blocks_of(tx, file)
+        def content(tx: Transaction, file: File) -> _Content:
+            return _Content(file, blocks_of(tx, file))
 
-        file, placed = await self.metadata.read(work)
+        question = _about(caller, file_id, version, "manifest", content)
+        # What is remembered says where blocks lie; the right to read them there is made for this answer.
+        found = (await self.remembering(question, _FORM)).value
+        if found is None:
+            raise ValueError("nothing is held here that an answer could be left out for")
+        file, placed = found.file, found.blocks
         expires_at = self.clock.now() + self.grant
         urls = await read_urls(self.store, placed, expires_at=expires_at)
         return Manifest(file, [(block, urls[block.placement.blob]) for block in placed], expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A manifest as it is remembered."""
+
+    file: File
+    blocks: Sequence[PlacedBlock]
+
+
+_FORM = Form(msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Content).decode)
 
 
 def blocks_of(tx: Transaction, file: File) -> Sequence[PlacedBlock]:
@@ -76,9 +101,27 @@ def blocks_of(tx: Transaction, file: File) -> Sequence[PlacedBlock]:
     return placed
 
 
+def _about(
+    caller: Caller,
+    file_id: NodeId,
+    version: VersionId | None,
+    kind: str,
+    answer: Callable[[Transaction, File], T],
+) -> Question[T]:
+    return Question(
+        kind,
+        (file_id, version),
+        lambda tx: file_reader(tx, caller, file_id).namespace,
+        lambda tx, ns: answer(tx, _file_in(tx, ns, file_id, version)),
+    )
+
+
 def find_file(tx: Transaction, caller: Caller, file_id: NodeId, version: VersionId | None) -> File:
     """The file that `caller` may read; raises FileNotFound for all else."""
-    namespace = file_reader(tx, caller, file_id).namespace
+    return _file_in(tx, file_reader(tx, caller, file_id).namespace, file_id, version)
+
+
+def _file_in(tx: Transaction, namespace: NamespaceId, file_id: NodeId, version: VersionId | None) -> File:
     node = tx.files.node(namespace, file_id)
     path = tx.files.paths(namespace, [node]).get(file_id) if node else None
     if node is None or node.kind is not NodeKind.FILE or path is None or node.head is None:

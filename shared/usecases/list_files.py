@@ -1,11 +1,14 @@
 """Listing files: the whole tree in the order of creation, one folder by name, or one path.
 
+Pages of the tree and of folders are questions, to be asked through the cache; whether there is anything at a path, and
+what has a name, is asked of the database.
+
 Pages are cut by key, never by count, so the last page costs what the first does. A page's cursor is sealed
 and belongs to the listing that it came from.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,7 @@ from shared.ports.credentials import Seals
 from shared.ports.metadata import Metadata, Transaction
 from shared.ports.tables_files import Node, NodeKind, Place
 from shared.usecases.authority import reader
+from shared.usecases.remembering import Question
 
 _PURPOSE = "page cursor"
 
@@ -43,13 +47,12 @@ class ListFiles:
     metadata: Metadata
     seals: Seals
 
-    async def whole_tree(
+    def whole_tree(
         self, caller: Caller, namespace: NamespaceId | None, *, cursor: str | None, limit: int
-    ) -> Listing:
+    ) -> Question[Listing]:
         """A page of all files, oldest first. Raises Malformed for a cursor of another listing."""
 
-        def work(tx: Transaction) -> Listing:
-            ns = reader(tx, caller, namespace).namespace
+        def answer(tx: Transaction, ns: NamespaceId) -> Listing:
             position = self._open(cursor, [ns, "tree"])
             after = Place(*position) if position else None
             found = tx.files.page(ns, after=after, limit=limit + 1)
@@ -59,9 +62,9 @@ class ListFiles:
             following = self._close([ns, "tree"], [last.seq, last.position]) if more and last else None
             return Listing(_entries(tx, ns, [node for _, node in page]), None, following)
 
-        return await self.metadata.read(work)
+        return Question("tree", (cursor, limit), _reader_of(caller, namespace), answer)
 
-    async def folder(
+    def folder(
         self,
         caller: Caller,
         namespace: NamespaceId | None,
@@ -69,11 +72,10 @@ class ListFiles:
         *,
         cursor: str | None,
         limit: int,
-    ) -> Listing:
+    ) -> Question[Listing]:
         """A page of one folder's entries, folders first, each kind by name. Raises NotFound, and Malformed as above."""
 
-        def work(tx: Transaction) -> Listing:
-            ns = reader(tx, caller, namespace).namespace
+        def answer(tx: Transaction, ns: NamespaceId) -> Listing:
             folder = find(tx, ns, path)
             if folder is None or folder.kind is not NodeKind.FOLDER:
                 raise NotFound("there is no such folder")
@@ -93,7 +95,8 @@ class ListFiles:
                 room -= len(found)
             return Listing(taken[NodeKind.FILE], taken[NodeKind.FOLDER], None)
 
-        return await self.metadata.read(work)
+        asked = (cursor, limit, *(name.key for name in path))
+        return Question("folder", asked, _reader_of(caller, namespace), answer)
 
     async def one(self, caller: Caller, namespace: NamespaceId | None, path: tuple[Name, ...]) -> Listing:
         """The file or the folder at `path`, or an empty listing."""
@@ -147,6 +150,10 @@ class ListFiles:
 
     def _close(self, listing: list[str], position: list[Any]) -> str:
         return self.seals.seal(_PURPOSE, json.dumps([listing, position], separators=(",", ":")).encode())
+
+
+def _reader_of(caller: Caller, namespace: NamespaceId | None) -> Callable[[Transaction], NamespaceId]:
+    return lambda tx: reader(tx, caller, namespace).namespace
 
 
 def find(tx: Transaction, namespace: NamespaceId, path: tuple[Name, ...]) -> Node | None:

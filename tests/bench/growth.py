@@ -112,12 +112,12 @@ async def _costs(path: Path, size: int) -> dict[str, float]:
         await lists.one(caller, None, parse_path(f"/4/{_name(number * 7 % (size // 10))}"))
 
     async def first_page(_: int) -> None:
-        await lists.folder(caller, None, parse_path("/5"), cursor=None, limit=100)
+        await metadata.read(lists.folder(caller, None, parse_path("/5"), cursor=None, limit=100).now)
 
-    cursor = await _last_cursor(lists, caller)
+    cursor = await _last_cursor(metadata, lists, caller)
 
     async def last_page(_: int) -> None:
-        await lists.folder(caller, None, parse_path("/5"), cursor=cursor, limit=100)
+        await metadata.read(lists.folder(caller, None, parse_path("/5"), cursor=cursor, limit=100).now)
 
     async def away(number: int) -> None:
         await delete(caller, made[number])
@@ -153,11 +153,13 @@ async def _median(work: Callable[[int], Awaitable[None]]) -> float:
     return median(spent)
 
 
-async def _last_cursor(lists: ListFiles, caller: Caller) -> str | None:
+async def _last_cursor(metadata: SqlMetadata, lists: ListFiles, caller: Caller) -> str | None:
     """The cursor of the last page of a folder that is read to its end."""
     cursor: str | None = None
     while True:
-        page = await lists.folder(caller, None, parse_path("/5"), cursor=cursor, limit=_PAGE)
+        page = await metadata.read(
+            lists.folder(caller, None, parse_path("/5"), cursor=cursor, limit=_PAGE).now
+        )
         if page.next_cursor is None:
             return cursor
         cursor = page.next_cursor

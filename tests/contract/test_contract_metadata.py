@@ -36,7 +36,7 @@ from shared.ports.tables_accounts import Device, RefreshToken
 from shared.ports.tables_blocks import NewBlock, Placement
 from shared.ports.tables_files import Assembly, NewNode, NewVersion, NodeKind, Place
 from shared.ports.tables_journal import Change, ChangeKind
-from shared.ports.tables_namespaces import Repeatable, Usage
+from shared.ports.tables_namespaces import Repeatable, Revision, Usage
 from tests.support.doubles import START as NOW
 
 LATER = NOW + timedelta(days=1)
@@ -418,6 +418,24 @@ async def test_a_good_copy_stays_and_a_bad_one_is_replaced(metadata: SqlMetadata
     assert await metadata.read(lambda tx: tx.blocks.good_copies(ann.ns, [hash_of(b"word")])) == {
         hash_of(b"word"): key
     }
+
+
+async def test_a_revision_changes_with_a_change_and_with_a_block_that_moves(
+    metadata: SqlMetadata, ann: Somebody, bob: Somebody
+) -> None:
+    async def revision() -> Revision:
+        return await metadata.read(lambda tx: tx.namespaces.revision(ann.ns))
+
+    first = await revision()
+    seq = await metadata.write(lambda tx: tx.namespaces.advance(ann.ns, delta=0, by=3))
+    assert await revision() == replace(first, seq=seq)
+    _, blob = await metadata.write(lambda tx: ann.block(tx, "word"))
+    await metadata.write(lambda tx: ann.block(tx, "word"))
+    await metadata.write(lambda tx: tx.blocks.mark_bad([blob], now=NOW))
+    await metadata.write(lambda tx: bob.block(tx, "word"))
+    assert await revision() == replace(first, seq=seq), "nothing that is there lies elsewhere now"
+    await metadata.write(lambda tx: ann.block(tx, "word"))
+    assert await revision() == replace(first, seq=seq, upkeep=first.upkeep + 1)
 
 
 async def test_usable_is_what_is_leased_or_referred_to_and_readable(

@@ -23,6 +23,7 @@ def check_invariants(world: World, *, bad_blobs_allowed: bool = False) -> None:
     _check_versions(world)
     _check_journal(world)
     _check_usage(world)
+    assert world.remembering.counts.mismatches == 0, "the cache says what the database says"
 
 
 def _check_content(world: World, bad_blobs_allowed: bool) -> None:

@@ -6,19 +6,22 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Engine, text
 
 from shared.adapters.memory.block_store import MemoryBlockStore
+from shared.adapters.memory.cache import MemoryCache
 from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.tokens import HmacSeals, JwtTokens
 from shared.domain.accounts import Caller, Role
 from shared.domain.blocks import BlockRef
 from shared.domain.ids import NO_VERSION, DeviceId, NamespaceId, NodeId, UserId, VersionId
-from shared.domain.names import parse_path
+from shared.domain.names import Name, parse_path
 from shared.domain.versions import OnHead, OnVersion
 from shared.ports.block_store import BlockStore
+from shared.ports.cache import Cache
 from shared.ports.credentials import Passwords
 from shared.ports.metadata import Metadata
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
@@ -30,9 +33,10 @@ from shared.usecases.download_grants import DownloadGrants
 from shared.usecases.drafting import CommitRequest, Committed
 from shared.usecases.follow_changes import FollowChanges
 from shared.usecases.get_file import GetFile, GetManifest
-from shared.usecases.list_files import ListFiles
+from shared.usecases.list_files import ListFiles, Listing
 from shared.usecases.read_content import ReadContent
 from shared.usecases.reconcile_blobs import ReconcileBlobs
+from shared.usecases.remembering import Form, Question, Remembering
 from shared.usecases.sign_in import DeviceClaim, Lifetimes, Register, SignIn
 from shared.usecases.tree import TreeWriter
 from shared.usecases.upload_file import Upload, UploadFile
@@ -71,6 +75,36 @@ def public_key(name: str = "current") -> str:
     )
 
 
+@dataclass(frozen=True)
+class RememberedLists:
+    """Lists as they are asked for over HTTP, through the cache, and given back as what they show."""
+
+    lists: ListFiles
+    remembering: Remembering
+
+    async def whole_tree(self, caller: Caller, namespace: NamespaceId | None, **page: Any) -> Listing:
+        return await self._ask(self.lists.whole_tree(caller, namespace, **page))
+
+    async def folder(
+        self, caller: Caller, namespace: NamespaceId | None, path: tuple[Name, ...], **page: Any
+    ) -> Listing:
+        return await self._ask(self.lists.folder(caller, namespace, path, **page))
+
+    async def one(self, caller: Caller, namespace: NamespaceId | None, path: tuple[Name, ...]) -> Listing:
+        return await self.lists.one(caller, namespace, path)
+
+    async def search(self, caller: Caller, namespace: NamespaceId | None, words: str, **page: Any) -> Listing:
+        return await self.lists.search(caller, namespace, words, **page)
+
+    async def _ask(self, question: Question[Listing]) -> Listing:
+        found = (await self.remembering(question, _LISTING)).value
+        assert found is not None
+        return found
+
+
+_LISTING = Form(msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Listing).decode)
+
+
 @dataclass
 class World:
     """The application's use cases over two ports that a test may replace; `quota` in bytes, of each new user."""
@@ -83,6 +117,7 @@ class World:
     ids: CountedIds = field(default_factory=CountedIds)
     passwords: Passwords = field(default_factory=PlainPasswords)
     quota: int = QUOTA
+    cache: Cache | None = field(default_factory=MemoryCache)
 
     def __post_init__(self) -> None:
         hour, day = timedelta(hours=1), timedelta(days=1)
@@ -97,9 +132,10 @@ class World:
         self.commit_file = CommitFile(metadata, clock, ids, 100 * 2**30, day)
         self.upload_file = UploadFile(self.admit_block, self.check_blocks, self.commit_file)
         self.commit_batch = CommitBatch(self.admit_block, self.commit_file)
-        self.list_files = ListFiles(metadata, self.seals)
+        self.remembering = Remembering(metadata, self.cache, check_one_in=2)
+        self.list_files = RememberedLists(ListFiles(metadata, self.seals), self.remembering)
         self.get_file = GetFile(metadata)
-        self.get_manifest = GetManifest(metadata, store, clock, hour)
+        self.get_manifest = GetManifest(self.remembering, store, clock, hour)
         self.read_content = ReadContent(metadata, store, clock, ids, hour, 3 * day)
         self.tree = TreeWriter(metadata, clock, day)
         self.delete_file = DeleteFile(self.tree)
@@ -114,7 +150,17 @@ class World:
         """The same world seen through other ports."""
         mine = {
             name: getattr(self, name)
-            for name in ("metadata", "store", "engine", "memory", "clock", "ids", "passwords", "quota")
+            for name in (
+                "metadata",
+                "store",
+                "engine",
+                "memory",
+                "clock",
+                "ids",
+                "passwords",
+                "quota",
+                "cache",
+            )
         }
         return World(**{**mine, **changed})
 

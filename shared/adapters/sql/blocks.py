@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from shared.adapters.sql.paging import slices
-from shared.adapters.sql.schema import blobs, blocks, leases, version_blocks
+from shared.adapters.sql.schema import blobs, blocks, leases, namespaces, version_blocks
 from shared.domain.blocks import Sha256
 from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
@@ -25,6 +25,9 @@ _FIND_BLOCKS = (
     .where(blocks.c.ns_id == bindparam("b_ns"), blocks.c.sha256.in_(bindparam("b_hashes", expanding=True)))
 )
 _MOVE_BLOCK = update(blocks).where(blocks.c.block_key == bindparam("b_key"))
+_NOTE_UPKEEP = (
+    update(namespaces).where(namespaces.c.ns_id == bindparam("b_ns")).values(upkeep=namespaces.c.upkeep + 1)
+)
 _ADD_BLOCK = insert(blocks)
 _PROLONG_LEASE = (
     update(leases)
@@ -85,7 +88,7 @@ class SqlBlocks:
 
     def place_blocks(self, namespace: NamespaceId, new: Sequence[NewBlock]) -> Mapping[Sha256, BlockKey]:
         known = self._find(namespace, [block.ref.sha256 for block in new])
-        added, kept = [], []
+        added, kept, moved = [], [], False
         keys: dict[Sha256, BlockKey] = {}
         for block in new:
             where = {
@@ -108,10 +111,13 @@ class SqlBlocks:
             elif bad:
                 move = _MOVE_BLOCK.values(condemned_at=None, **where)
                 self._connection.execute(move, {"b_key": key})
+                moved = True
             else:
                 kept.append(key)
         if added:
             self._connection.execute(_ADD_BLOCK, added)
+        if moved:
+            self._connection.execute(_NOTE_UPKEEP, {"b_ns": namespace})
         self.keep(kept)
         return keys
 

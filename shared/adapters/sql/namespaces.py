@@ -9,7 +9,7 @@ from shared.adapters.sql.schema import members, namespaces, nodes, replies
 from shared.domain.accounts import Role
 from shared.domain.errors import KeyReused, NotFound, QuotaExceeded
 from shared.domain.ids import NamespaceId, UserId
-from shared.ports.tables_namespaces import Repeatable, Standing, Usage
+from shared.ports.tables_namespaces import Repeatable, Revision, Standing, Usage
 
 # Asked for every request, so they are built once.
 _PERSONAL = select(namespaces.c.ns_id).where(
@@ -23,6 +23,9 @@ _SEEN_BY = (
     .join(members, members.c.ns_id == namespaces.c.ns_id)
     .where(members.c.user_id == bindparam("b_user"))
     .order_by(namespaces.c.ns_id)
+)
+_REVISION = select(namespaces.c.epoch, namespaces.c.seq, namespaces.c.upkeep).where(
+    namespaces.c.ns_id == bindparam("b_ns")
 )
 _USAGE = select(namespaces.c.quota, namespaces.c.used, namespaces.c.seq).where(
     namespaces.c.ns_id == bindparam("b_ns")
@@ -46,6 +49,7 @@ class SqlNamespaces:
                 kind="personal",
                 seq=0,
                 epoch=1,
+                upkeep=0,
                 quota=quota,
                 used=0,
                 created_at=now,
@@ -75,6 +79,9 @@ class SqlNamespaces:
     def seen_by(self, user: UserId) -> Sequence[Standing]:
         rows = self._connection.execute(_SEEN_BY, {"b_user": user})
         return [Standing(row.ns_id, row.seq, row.epoch) for row in rows]
+
+    def revision(self, namespace: NamespaceId) -> Revision:
+        return Revision(*self._connection.execute(_REVISION, {"b_ns": namespace}).one())
 
     def usage(self, namespace: NamespaceId) -> Usage:
         return Usage(*self._connection.execute(_USAGE, {"b_ns": namespace}).one())

@@ -86,6 +86,7 @@ namespaces = Table(
     Column("kind", ascii_key(8), nullable=False),
     Column("seq", BIG, nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("upkeep", Integer, nullable=False, server_default="0"),
     Column("quota", BIG, nullable=False),
     Column("used", BIG, nullable=False),
     Column("created_at", UtcTime, nullable=False),
