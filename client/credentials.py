@@ -5,23 +5,23 @@ only, and replaced whole, so that a crash leaves the old one or the new one. The
 they are never sent to another.
 """
 
+import json
 import os
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from client.errors import LocalProblem
-from client.wire import LoggedIn
+
+if TYPE_CHECKING:
+    from client.wire import LoggedIn
 
 EARLY = timedelta(seconds=30)
 """An access token counts as expired so long before it does, or a tenth of its life if that is shorter: a
 request that is under way when it expires would be refused."""
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class Credentials(NamedTuple):
     """`expires_at` is when the access token should be replaced, `url` the server that it is for."""
 
     url: str
@@ -33,7 +33,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
     @classmethod
-    def of(cls, login: LoggedIn, *, url: str, username: str, user_id: str, asked_at: datetime) -> Self:
+    def of(cls, login: "LoggedIn", *, url: str, username: str, user_id: str, asked_at: datetime) -> Self:
         """From the answer to a login or a refresh that was sent at `asked_at` (UTC)."""
         life = timedelta(seconds=login.expires_in)
         return cls(
@@ -60,12 +60,12 @@ class CredentialsFile:
     def read(self) -> Credentials | None:
         """What is stored, None when nobody is logged in; raises LocalProblem for a file that can't be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Credentials)
+            return _credentials(json.loads(self._path.read_bytes()))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LocalProblem(f"{self._path} can't be read: {error.strerror}", fatal=True) from None
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except ValueError:
             raise LocalProblem(
                 f"{self._path} is damaged: `strata login` writes a new one",
                 code="credentials_damaged",
@@ -74,13 +74,15 @@ class CredentialsFile:
 
     def write(self, credentials: Credentials) -> None:
         """Replace what is stored; it is on the disk when this returns. Raises LocalProblem."""
+        import tempfile  # seldom needed, and loading it takes a while
+
         temporary: str | None = None
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # mkstemp creates for the owner only, so that there is no moment in which others can read.
             descriptor, temporary = tempfile.mkstemp(prefix=".credentials-", dir=self._path.parent)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
+                file.write(json.dumps(_document(credentials), indent=2).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(self._path)
@@ -100,3 +102,18 @@ class CredentialsFile:
         except OSError as error:
             raise LocalProblem(f"{self._path} can't be removed: {error.strerror}", fatal=True) from None
         return True
+
+
+def _document(credentials: Credentials) -> dict[str, str]:
+    return {**credentials._asdict(), "expires_at": credentials.expires_at.isoformat()}
+
+
+def _credentials(document: Any) -> Credentials:
+    """The reverse; raises ValueError for anything else."""
+    texts = [document.get(name) for name in Credentials._fields] if isinstance(document, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("not what was written here")
+    expires_at = datetime.fromisoformat(document["expires_at"])
+    if expires_at.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return Credentials(*texts[:-1], expires_at=expires_at)

@@ -5,9 +5,8 @@ Of a million files only the ones that failed are kept, unless the caller asked f
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from client.errors import CommandFailed
 
@@ -16,8 +15,7 @@ Status = Literal["committed", "unchanged", "received", "failed"]
 FAILURES_KEPT = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What became of one file; `size` in bytes, `error` when it failed."""
 
     status: Status
@@ -30,8 +28,7 @@ class Done:
     error: CommandFailed | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """What was passed over, and why."""
 
     path: str

@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
-
-import msgspec
+from typing import NamedTuple
 
 from client.errors import Conflicting, LocalProblem
 
 
-class SyncFolder(msgspec.Struct, frozen=True):
+class SyncFolder(NamedTuple):
     """A folder on this machine: `path` is absolute and without symbolic links; `device` and `inode` identify it."""
 
     path: Path
