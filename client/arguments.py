@@ -11,7 +11,7 @@ argparse does the parsing: it is there, and loaded in a tenth of the time of wha
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, get_args, get_origin
+from typing import Any, NamedTuple, NoReturn, get_args, get_origin
 
 from client.errors import Misuse
 
@@ -46,42 +46,37 @@ class CommandLine:
     def __init__(
         self, name: str, described: str, *, usage: str | None = None, epilog: str | None = None
     ) -> None:
-        self._name = name
-        self._help = _Parser(name, description=_dedented(described), usage=usage, epilog=epilog)
-        # argparse can't take options among the words of a list and mind `--` as well, so each has its own.
-        self._options, self._places = _Parser(name), _Parser(name)
-        self._functions: list[Callable[..., Any]] = []
+        self._name, self._described, self._usage, self._epilog = name, described, usage, epilog
+        self._functions: list[tuple[Callable[..., Any], str]] = []
 
     def add(self, function: Callable[..., Any], title: str) -> None:
         """Take what `function` takes, its options below `title` in the help."""
-        self._functions.append(function)
-        groups = [self._help.add_argument_group(title), self._options.add_argument_group(title)]
-        for name, (kind, mark, needed, default) in _parameters(function).items():
-            if isinstance(mark, Option):
-                for group in groups:
-                    _add_option(group, name, kind, mark, needed=needed, default=default)
-                continue
-            many = "+" if kind is list else None if needed else "?"
-            for parser in (self._help, self._places):
-                place = parser.add_argument(
-                    name, metavar=mark.metavar, help=mark.help, nargs=many, default=default
-                )
-                place.type = None if kind is list else kind
+        self._functions.append((function, title))
 
     def help(self) -> str:
-        return self._help.format_help()
+        parser = _Parser(self._name, _dedented(self._described), self._usage, self._epilog)
+        for function, title in self._functions:
+            group = parser.add_argument_group(title)
+            for name, parameter in _parameters(function).items():
+                _add(group if isinstance(parameter.mark, Option) else parser, name, parameter)
+        return parser.format_help()
 
     def read(self, words: Sequence[str]) -> list[dict[str, Any]]:
         """The arguments of each function, in the order of `add`; raises Misuse."""
+        # argparse can't take options among the words of a list and mind `--` as well, so each has a parser.
+        options, places = _Parser(self._name), _Parser(self._name)
+        taken = [_parameters(function) for function, _ in self._functions]
+        for parameters in taken:
+            for name, parameter in parameters.items():
+                _add(options if isinstance(parameter.mark, Option) else places, name, parameter)
         end = words.index("--") if "--" in words else len(words)
-        options, others = self._options.parse_known_args(words[:end])
+        found, others = options.parse_known_args(words[:end])
         unknown = [word for word in others if word.startswith("-") and word != "-"]
         if unknown:
-            self._options.error(f"there is no option {unknown[0]}")
+            options.error(f"there is no option {unknown[0]}")
         words = [*others, *words[end + 1 :]]
-        places = self._places.parse_args(["--", *words] if words else [])
-        found = vars(options) | vars(places)
-        return [{name: found[name] for name in _parameters(function)} for function in self._functions]
+        values = vars(found) | vars(places.parse_args(["--", *words] if words else []))
+        return [{name: values[name] for name in parameters} for parameters in taken]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,27 +85,51 @@ class _Parser(argparse.ArgumentParser):
     def __init__(
         self,
         name: str,
-        *,
         description: str | None = None,
         usage: str | None = None,
         epilog: str | None = None,
     ) -> None:
         super().__init__(
             prog=name,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-            add_help=False,
             description=description,
             usage=usage,
             epilog=epilog,
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+            add_help=False,
         )
 
     def error(self, message: str) -> NoReturn:
         raise Misuse(f"{message} ({self.prog} --help tells more)")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # Asking the terminal for its width takes longer than all the rest, and is done for each option.
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+class _Parameter(NamedTuple):
+    """A parameter of a command's function; `kind` is its type, `list` for many texts."""
+
+    kind: type
+    mark: Option | Argument
+    needed: bool
+    default: Any
+
+
+def _add(to: "argparse._ActionsContainer", name: str, parameter: _Parameter) -> None:
+    kind, mark, needed, default = parameter
+    if isinstance(mark, Option):
+        _add_option(to, name, kind, mark, needed=needed, default=default)
+        return
+    many = "+" if kind is list else None if needed else "?"
+    place = to.add_argument(name, metavar=mark.metavar, help=mark.help, nargs=many, default=default)
+    place.type = None if kind is list else kind
+
+
 def _add_option(
-    group: "argparse._ArgumentGroup", name: str, kind: type, mark: Option, *, needed: bool, default: Any
+    group: "argparse._ActionsContainer", name: str, kind: type, mark: Option, *, needed: bool, default: Any
 ) -> None:
     told = mark.help
     if mark.env:
@@ -151,12 +170,12 @@ def _bounded(kind: type, mark: Option) -> Callable[[str], Any]:
     return read
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, tuple[type, Option | Argument, bool, Any]]:
-    """Each annotated parameter: its type (`list` for many texts), its mark, whether it must be given, its default."""
+def _parameters(function: Callable[..., Any]) -> dict[str, _Parameter]:
+    """What is annotated of a function's parameters."""
     code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     defaults: Sequence[Any] = function.__defaults__ or ()
-    found: dict[str, tuple[type, Option | Argument, bool, Any]] = {}
+    found: dict[str, _Parameter] = {}
     for place, name in enumerate(names):
         annotation = function.__annotations__[name]
         if not hasattr(annotation, "__metadata__"):
@@ -168,7 +187,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[type, Option | 
         elif get_args(kind):  # T | None
             kind = get_args(kind)[0]
         behind = place - (len(names) - len(defaults))
-        found[name] = (kind, mark, behind < 0, None if behind < 0 else defaults[behind])
+        found[name] = _Parameter(kind, mark, behind < 0, None if behind < 0 else defaults[behind])
     return found
 
 

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from threading import Event
 
 from client.api import Accounts, Api
-from client.credentials import Credentials
-from client.errors import NotLoggedIn
 from client.http import Http
 from client.place import Place
 from client.retrying import Patience
@@ -29,19 +27,8 @@ def logged_in(
 
     Tokens for one server are never shown to another: naming another server is as good as having no login.
     """
-    credentials = login_at(place)
+    credentials = place.login()
     with Http(connections) as http:
         yield Api(
             Session(Transport(http, credentials.url, stop, patience), place.credentials_file, credentials)
         )
-
-
-def login_at(place: Place) -> Credentials:
-    """The login for the place's server; raises NotLoggedIn when nobody is, or at another server."""
-    credentials = place.credentials_file.read()
-    if credentials is None:
-        raise NotLoggedIn("nobody is logged in here: use `strata login`")
-    url = place.server(credentials)
-    if url != credentials.url:
-        raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
-    return credentials

@@ -116,4 +116,4 @@ def _credentials(document: Any) -> Credentials:
     expires_at = datetime.fromisoformat(document["expires_at"])
     if expires_at.tzinfo is None:
         raise ValueError("a time without its zone")
-    return Credentials(*texts[:-1], expires_at=expires_at)
+    return Credentials(**{name: document[name] for name in Credentials._fields[:-1]}, expires_at=expires_at)

@@ -5,7 +5,6 @@ Nothing is followed and no error raised for a status: an answer is an answer. AD
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from threading import BoundedSemaphore, Lock
 from time import monotonic
 from types import TracebackType
@@ -110,7 +109,7 @@ class Http:
                     if kept.answering or isinstance(error, TimedOut):
                         raise
             answer = self._use(way, Connection(way), method, target, lines, body, most)
-        return replace(answer, tries=2) if kept else answer
+        return answer._replace(tries=2) if kept else answer
 
     def _use(
         self,
@@ -172,4 +171,4 @@ def _unpacked(answer: Answer) -> Answer:
         raise HttpFailure("it answers with a damaged body") from None
     if unpacking.unconsumed_tail:
         raise TooLong
-    return replace(answer, body=bytearray(body))
+    return answer._replace(body=bytearray(body))

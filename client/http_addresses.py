@@ -7,8 +7,7 @@ whole URL of what is in the clear, and of everything else the name of the server
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
@@ -20,8 +19,7 @@ class Unsendable(Exception):
     """No request can be made of this. The message names no URL: it may be signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """Who is spoken to: `scheme` is http or https, `host` a name or a number in ASCII, without brackets."""
 
     scheme: str
@@ -38,8 +36,7 @@ class Server:
         return f"{self.scheme}://{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A URL in parts: `target` is its path and query, as a request line has them."""
 
     server: Server
@@ -69,8 +66,7 @@ class Url:
         return cls(Server(parts.scheme, host, port or _PORTS[parts.scheme]), quote(target, safe=_IN_A_TARGET))
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """How a server is reached: `dialled` is connected to, the server itself or a `proxy`; `login` is for the proxy."""
 
     server: Server

@@ -7,8 +7,7 @@ ends with the connection.
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httptools
 
@@ -55,8 +54,7 @@ class Meter(Protocol):
     def came_down(self, size: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`headers` by their names in lower case.
 
     `tries` is how often the request was sent; `stays` tells that the connection may be used again.

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ class Connection:
             raise HttpFailure(_reason(error)) from None
         finally:
             self.answering = receiving.begun
-        return replace(answer, stays=False) if broken else answer
+        return answer._replace(stays=False) if broken else answer
 
     def close(self) -> None:
         self._socket.close()

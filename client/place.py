@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from client.credentials import Credentials, CredentialsFile
-from client.errors import Refused
+from client.errors import NotLoggedIn, Refused
 
 DEFAULT_URL = "http://127.0.0.1:7071"
 
@@ -20,9 +20,19 @@ class Place:
     def credentials_file(self) -> CredentialsFile:
         return CredentialsFile(self.home)
 
+    def login(self) -> Credentials:
+        """The login for the server; raises NotLoggedIn when nobody is, or at another server."""
+        credentials = self.credentials_file.read()
+        if credentials is None:
+            raise NotLoggedIn("nobody is logged in here: use `strata login`")
+        url = self.server(credentials)
+        if url != credentials.url:
+            raise NotLoggedIn(f"the login here is for {credentials.url}: use `strata login` for {url}")
+        return credentials
+
     def server(self, credentials: Credentials | None) -> str:
         """The named server, else the one of the login, else the default; raises Refused for no http(s) URL."""
-        if self.url is None and credentials is not None:
+        if credentials is not None and self.url in (None, credentials.url):
             return credentials.url
         return _checked(self.url or DEFAULT_URL)
 

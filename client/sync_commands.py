@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 from client.arguments import Argument, Option
 from client.errors import CommandFailed, Ended, NotThere, Stopped, Unreachable
 from client.options import Common, JobsOption
-from client.screen import Document, Screen, error_member
+from client.screen import Screen, error_member
 
 if TYPE_CHECKING:
     from client.sync.decisions import State
     from client.sync.opening import Opened
     from client.sync.rounds import Wishes
+    from client.sync.run_outcome import Outcome as RunOutcome
+    from client.sync.tally import Tally
+    from client.sync.wire_count import WireMeter
 
 
 def sync(
@@ -57,23 +60,32 @@ def sync(
 
       strata sync ~/Strata --watch
     """
+    from client.sync.run_outcome import Outcome
+    from client.sync.tally import Tally
+    from client.sync.wire_count import Limits, WireMeter
+
+    screen, stop, outcome = common.screen, Event(), Outcome()
+    meter = WireMeter(stop, Limits(limit_up and limit_up * 1024, limit_down and limit_down * 1024))
+    followed = False
+    if not watch and not dry_run:
+        from client.sync.glance import Glance, glance
+
+        seen = glance(common.place, folder, meter, outcome)
+        if seen is Glance.UNCHANGED:
+            _tell_run(screen, folder, outcome, Tally(say=screen.complain), meter)
+            return
+        followed = seen is Glance.CHANGED_HERE
     from client.sync.opening import opened
     from client.sync.rounds import Wishes
-    from client.sync.wire_count import Limits
 
-    screen = common.screen
-    limits = Limits(limit_up and limit_up * 1024, limit_down and limit_down * 1024)
-    wishes = Wishes(jobs, compressing=not no_compress, confirmed=confirm, dry_run=dry_run)
-    stop = Event()
-    with opened(
-        common.place, folder, jobs=jobs, limits=limits, stop=stop, accept_folder=accept_folder
-    ) as there:
+    wishes = Wishes(jobs, compressing=not no_compress, confirmed=confirm, dry_run=dry_run, followed=followed)
+    with opened(common.place, folder, meter, jobs=jobs, accept_folder=accept_folder) as there:
         if watch and not dry_run:
             from client.sync.watching import watch_folder
 
             watch_folder(there, wishes, screen, interval=interval)
         else:
-            _sync_once(there, wishes, screen, stop)
+            _sync_once(there, wishes, screen, outcome, stop)
 
 
 def status(
@@ -215,10 +227,6 @@ def verify(
 _VERDICTS = ("intact", "edited", "missing", "damaged", "unknown")
 
 
-def _side_members(state: "State | None") -> Document | None:
-    return None if state is None else {name: getattr(state, name) for name in state.__struct_fields__}
-
-
 def _side(state: "State | None") -> str:
     if state is None:
         return "nothing"
@@ -227,14 +235,12 @@ def _side(state: "State | None") -> str:
     return f"{state.kind} {state.name!r}{size}{root}"
 
 
-def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -> None:
+def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, outcome: "RunOutcome", stop: Event) -> None:
     """One run, told when it is over; raises Ended with the exit code."""
     from client.sync.rounds import Sync
-    from client.sync.run_outcome import Outcome, shown_path
-    from client.sync.summary import notes, run_document, run_line
     from client.sync.tally import Tally
 
-    outcome, failure = Outcome(), None
+    failure: CommandFailed | None = None
     with screen.transfer("sync", None) as report:
         tally = Tally(say=screen.complain, remark=screen.note, on_bytes=report.advance)
         try:
@@ -243,14 +249,31 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -
             failure = error
         except KeyboardInterrupt:
             failure = Stopped()
+    _tell_run(screen, there.folder.path, outcome, tally, there.meter, failure, with_plan=wishes.dry_run)
+
+
+def _tell_run(
+    screen: Screen,
+    folder: Path,
+    outcome: "RunOutcome",
+    tally: "Tally",
+    meter: "WireMeter",
+    failure: CommandFailed | None = None,
+    *,
+    with_plan: bool = False,
+) -> None:
+    """Tell what a run has come to; raises Ended with the exit code."""
+    from client.sync.run_outcome import shown_path
+    from client.sync.summary import notes, run_document, run_line
+
     for each in outcome.passed_over:
         if each.error:
             tally.failed(shown_path(each.path), each.error)
     for note in notes(outcome):
         screen.note(note)
     worst = failure or tally.error
-    document = {"folder": str(there.folder.path), **run_document(outcome, tally, there.meter.count)}
-    if wishes.dry_run:
+    document = {"folder": str(folder.resolve()), **run_document(outcome, tally, meter.count)}
+    if with_plan:
         from client.sync.plan_summary import plan_document, plan_lines
 
         document["plan"] = plan_document(outcome)
@@ -260,6 +283,6 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, stop: Event) -
         document["error"] = error_member(worst)
     if failure and not screen.as_json:
         screen.complain(str(failure))
-    screen.result(document, run_line(outcome, tally, there.meter.count))
+    screen.result(document, run_line(outcome, tally, meter.count))
     if worst:
         raise Ended(worst.exit_code)

@@ -9,6 +9,20 @@ from client.sync.database import Database
 from client.sync.folder import SyncFolder
 
 
+def is_bound(database: Database, folder: SyncFolder, *, url: str, user_id: str) -> bool:
+    """Whether the memory is about exactly this."""
+    return all(database.get(key) == value for key, value in _asked(folder, url, user_id).items())
+
+
+def _asked(folder: SyncFolder, url: str, user_id: str) -> dict[str, str]:
+    return {
+        "url": url,
+        "user_id": user_id,
+        "folder": str(folder.path).encode("utf-8", "backslashreplace").decode(),
+        "root": f"{folder.device}:{folder.inode}",
+    }
+
+
 def bind(
     database: Database, folder: SyncFolder, *, url: str, user_id: str, accept_folder: bool = False
 ) -> bool:
@@ -16,12 +30,7 @@ def bind(
 
     Raises Conflicting, saying what differs. `accept_folder` takes another folder at the same path for the old one.
     """
-    asked = {
-        "url": url,
-        "user_id": user_id,
-        "folder": str(folder.path).encode("utf-8", "backslashreplace").decode(),
-        "root": f"{folder.device}:{folder.inode}",
-    }
+    asked = _asked(folder, url, user_id)
     with database.transaction():
         known = {key: database.get(key) for key in asked}
         if known["url"] is None:

@@ -13,7 +13,6 @@ from threading import Event
 
 from client.api import Api
 from client.block_fetching import BlockReader
-from client.connection import login_at
 from client.credentials import Credentials
 from client.errors import NotLoggedIn, NotThere
 from client.http import Http
@@ -23,7 +22,7 @@ from client.sync.binding import bind
 from client.sync.database import Database
 from client.sync.folder import SyncFolder, find_folder, only_one
 from client.sync.rounds import Line
-from client.sync.wire_count import Limits, WireMeter
+from client.sync.wire_count import WireMeter
 from client.transport import Transport
 
 
@@ -66,13 +65,13 @@ class Opened:
 
 @contextmanager
 def opened(
-    place: Place, given: Path, *, jobs: int, limits: Limits, stop: Event, accept_folder: bool = False
+    place: Place, given: Path, meter: WireMeter, *, jobs: int, accept_folder: bool = False
 ) -> Iterator[Opened]:
-    """Open everything; `stop` ends the pauses that limits make.
+    """Open everything; what goes over the line is told to `meter`.
 
     Raises NotLoggedIn, LocalProblem, and Conflicting when another process, login or folder is in the way.
     """
-    credentials = login_at(place)
+    credentials = place.login()
     folder = find_folder(given)
     with (
         only_one(folder, place.home),
@@ -84,7 +83,6 @@ def opened(
         is_new = bind(
             database, folder, url=credentials.url, user_id=credentials.user_id, accept_folder=accept_folder
         )
-        meter = WireMeter(stop, limits)
         meter.attach(http)
         yield Opened(folder, database, meter, credentials, place, http, is_new, closing, jobs)
 

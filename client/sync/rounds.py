@@ -10,7 +10,6 @@ hears from the server that nothing has changed, is done after one call, and with
 """
 
 from collections.abc import Callable, Container, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from time import time
@@ -26,8 +25,9 @@ from client.sync.database import Database
 from client.sync.digest import digest_of
 from client.sync.ignoring import IGNORE_FILE, PART_PREFIX, Ignoring
 from client.sync.remote import RemoteFollower
-from client.sync.run_outcome import Outcome, PassedOver, shown_path
+from client.sync.run_outcome import Outcome
 from client.sync.scanning import Scan, asking, scan_folder
+from client.sync.settled import Settled, keep, kept, settled_as
 from client.sync.tally import Tally
 
 MOST_ROUNDS = 12
@@ -44,12 +44,16 @@ OLD_PART = 24 * 3600
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once."""
+    """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once.
+
+    `followed`: the journal was read to its end just now, and the folder is known to have changed.
+    """
 
     jobs: int = 8
     compressing: bool = True
     confirmed: bool = False
     dry_run: bool = False
+    followed: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -77,11 +81,13 @@ class Sync:
         with Crew(self._wishes.jobs, room=FILES_UNDER_WAY, stop=line.stop) as crew:
             follower = RemoteFollower(line.api, self._database)
             ignoring = read_ignores(self._root)
-            kept = self._database.get("settled")
-            if kept is not None and self._is_settled(kept, crew, follower, ignoring, outcome):
-                self._database.put(finished_at=_now())
+            state = None if self._wishes.followed else kept(self._database)
+            if state and self._is_settled(state, crew, follower, ignoring):
+                state.tell(outcome)
+                keep(self._database, state)
                 return
-            scan = self._look(crew, None if kept else follower, ignoring, outcome)
+            followed = self._wishes.followed or state is not None
+            scan = self._look(crew, None if followed else follower, ignoring, outcome)
             # What follows takes a moment to load, and mostly nothing has changed.
             from client.sync.one_round import OneRound
 
@@ -115,23 +121,16 @@ class Sync:
                 if plan.is_empty:
                     remove_parts(scan.parts, wanted=())
                 outcome.settled = plan.is_empty and not plan.reports and not work.troubled
-                self._keep(scan, settled=outcome.settled)
+                state = None
+                if outcome.settled and scan.digest:
+                    state = settled_as(scan.digest, len(scan.entries), scan.passed_over)
+                keep(self._database, state)
 
-    def _is_settled(
-        self, kept: str, crew: Crew, follower: RemoteFollower, ignoring: Ignoring, outcome: Outcome
-    ) -> bool:
-        """Whether neither side has changed since the run that left nothing open and `kept` this."""
+    def _is_settled(self, state: Settled, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
+        """Whether neither side has changed since the run that left nothing open and kept this."""
         digest = self._follow(crew, follower, ignoring)
-        state = msgspec.json.decode(kept, type=_Settled)
         # What the server told has let go of the state that was kept.
-        outcome.settled = state.digest == digest and self._database.get("settled") is not None
-        if outcome.settled:
-            outcome.entries = state.entries
-            outcome.passed_over = [
-                PassedOver(tuple(path), reason, Refused(refusal) if refusal else None)
-                for path, reason, refusal in state.passed_over
-            ]
-        return outcome.settled
+        return state.digest == digest and kept(self._database) is not None
 
     def _stays(self, scan: Scan, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
         """Whether the folder is still as it was scanned, and the server tells of nothing but what came from here."""
@@ -148,19 +147,6 @@ class Sync:
         crew.drain()
         return digest
 
-    def _keep(self, scan: Scan, *, settled: bool) -> None:
-        """Note that a run has ended, and by what to recognise that nothing has changed since."""
-        passed = [
-            (
-                [shown_path((name,)) for name in each.path],
-                each.reason,
-                str(each.error) if each.error else None,
-            )
-            for each in scan.passed_over
-        ]
-        state = _Settled(scan.digest, len(scan.entries), passed) if settled and scan.digest else None
-        self._database.put(settled=msgspec.json.encode(state).decode() if state else None, finished_at=_now())
-
     def _look(
         self, crew: Crew, follower: RemoteFollower | None, ignoring: Ignoring, outcome: Outcome
     ) -> Scan:
@@ -172,14 +158,6 @@ class Sync:
         crew.drain()
         outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)
         return scan
-
-
-class _Settled(msgspec.Struct, frozen=True):
-    """What is kept of a folder in which nothing was left open; `passed_over` are path, reason and refusal."""
-
-    digest: str
-    entries: int
-    passed_over: list[tuple[list[str], str, str | None]]
 
 
 def read_ignores(root: Path) -> Ignoring:
@@ -208,7 +186,3 @@ def remove_parts(parts: Iterable[Path], wanted: Container[str]) -> None:
 
 
 _VERSION_DIGITS = 32
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

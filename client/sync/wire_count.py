@@ -8,9 +8,9 @@ A limit is a bucket that fills at the permitted rate and holds one second's wort
 pieces of a body, so a limited transfer flows evenly, and ends at once when the run does.
 """
 
-from dataclasses import dataclass
 from threading import Event, Lock
 from time import monotonic
+from typing import NamedTuple
 
 from client.errors import Stopped
 from client.http import Http
@@ -36,8 +36,7 @@ class Bucket:
             raise Stopped
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bytes a second in each direction, None for as many as there are."""
 
     up: float | None = None
@@ -48,8 +47,7 @@ _PIECE = 64 * 1024
 """Bytes between pauses, where there is a limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class WireCount:
+class WireCount(NamedTuple):
     """Bytes `sent` and `received`, and `calls`, tries included."""
 
     sent: int = 0
