@@ -19,7 +19,7 @@ LONGEST_REQUESTED_WAIT = 60.0
 """Seconds. A server that asks for more is reported as away: nobody watches a still command for longer."""
 
 
-def _chance() -> float:
+def chance() -> float:
     """A number from 0 to 1. What makes it is loaded when something has failed."""
     import random
 
@@ -33,7 +33,7 @@ class Patience:
     tries: int = 6
     first_pause: float = 0.25
     longest_pause: float = 8.0
-    jitter: Callable[[], float] = _chance
+    jitter: Callable[[], float] = chance
 
     def pause(self, failures: int, retry_after: float | None) -> float | None:
         """Seconds to wait after the given number of failures (from 1), None for giving up."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from client.api import Api
 from client.errors import CommandFailed, NotThere
+from client.retrying import chance
 from client.sync.cadence import Cadence
 from client.sync.database import Database
 from client.sync.ignoring import is_part
@@ -62,12 +63,23 @@ class Polling:
 
 
 class Listening:
-    """Waits at the server until the journal goes on; asks like `Polling` where a server can't tell by itself."""
+    """Waits at the server until the journal goes on; asks like `Polling` where a server can't tell by itself.
 
-    def __init__(self, api: Callable[[Event], Api], database: Database, interval: float) -> None:
+    After a failure it stays away for half of `interval` to all of it, as `jitter` (0 to 1) says, since a server that
+    comes back would otherwise meet all devices at once.
+    """
+
+    def __init__(
+        self,
+        api: Callable[[Event], Api],
+        database: Database,
+        interval: float,
+        jitter: Callable[[], float] = chance,
+    ) -> None:
         self._api = api
         self._database = database
         self._interval = interval
+        self._jitter = jitter
         self._polling: Polling | None = None
         self._told: str | None = None
         self._told_at = 0.0
@@ -89,13 +101,16 @@ class Listening:
             self._polling = Polling(self._api, self._database, self._interval)
             return False
         except CommandFailed:
-            return not stop.wait(self._interval)
+            return not stop.wait(self._stay_away())
         if told.changed:
             self._told, self._told_at = cursor, monotonic()
         elif told.superseded:
             # Another process of this device listens: two that end each other in turn would keep the server busy.
-            return not stop.wait(self._interval)
+            return not stop.wait(self._stay_away())
         return told.changed
+
+    def _stay_away(self) -> float:
+        return self._interval * (1 + self._jitter()) / 2
 
 
 class Waker:

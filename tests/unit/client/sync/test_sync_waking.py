@@ -1,6 +1,7 @@
 """When a watched folder is looked at again."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
@@ -10,6 +11,7 @@ import pytest
 
 from client.api import Api
 from client.errors import NotThere, Unreachable
+from client.retrying import chance
 from client.sync.database import Database
 from client.sync.waking import Listening, Polling, Waker
 from client.wire import Changes, Told
@@ -161,6 +163,34 @@ def test_a_server_that_is_away_wakes_after_a_pause(database: Database) -> None:
     stopped = Event()
     stopped.set()
     assert remote.wait(stopped) is False
+
+
+class _Unhurried(Event):
+    """Notes how long somebody waits for it, and doesn't take that long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return self.is_set()
+
+
+def test_devices_that_lost_their_server_come_back_one_after_the_other(database: Database) -> None:
+    database.put(cursor="one")
+    stop = _Unhurried()
+    for jitter in (0.0, 0.25, 1.0):
+        answers = (Unreachable("away"), Told(changed=False, superseded=True), Told(changed=True))
+        remote, server = listening(database, *answers)
+        remote._interval, remote._jitter = 30, partial(float, jitter)
+        assert remote.wait(stop) is True, "a run looks, and says what is wrong"
+        assert remote.wait(stop) is True
+        assert remote.wait(stop) is True, "and then it listens again"
+        assert server.asked == ["one", "one", "one"]
+    assert stop.waits == [15, 15, 18.75, 18.75, 30, 30]
+    assert all(0 <= chance() <= 1 for _ in range(100))
+    assert len({chance() for _ in range(10)}) == 10
 
 
 def test_a_wait_that_another_one_has_ended_pauses(database: Database) -> None:
