@@ -1,7 +1,7 @@
 """`make bench`: what Strata costs, each figure beside a peer that was measured in the same run.
 
     python -m tests.bench [transfers] [small-files] [listing] [growth] [memory] [planner] [sync]
-                          [servicebus]
+                          [notifications] [servicebus]
 
 Rates depend on the machine; ratios carry further. Exit code 1 when a bound is broken.
 """
@@ -15,7 +15,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import growth, listing, memory, planner, servicebus, small_files, sync, transfers
+from tests.bench import (
+    growth,
+    listing,
+    memory,
+    notifications,
+    planner,
+    servicebus,
+    small_files,
+    sync,
+    transfers,
+)
 from tests.bench.measuring import Row
 from tests.support.system import ROOT
 
@@ -27,6 +37,7 @@ SUITES = {
     "memory": memory.rows,
     "planner": planner.rows,
     "sync": sync.rows,
+    "notifications": notifications.rows,
     "servicebus": servicebus.rows,
 }
 RESULTS = ROOT / ".local" / "bench" / "latest.json"

@@ -63,8 +63,11 @@ class Callers:
         return bool(told["changed"])
 
 
-def plant_crowd(environment: Mapping[str, str], *, users: int, devices: int) -> Crowd:
-    """`users`, each with so many `devices`, in the database of an application with these settings."""
+def plant_crowd(environment: Mapping[str, str], *, users: int, devices: int, names: str = "crowd") -> Crowd:
+    """`users`, each with so many `devices`, in the database of an application with these settings.
+
+    `names` begins the users' names.
+    """
     settings = load(environment)
     tokens = JwtTokens(signing_key=settings.signing_key, issuer=settings.public_url, secret=settings.secret)
     ids, now = RandomIds(), SystemClock().now()
@@ -76,7 +79,7 @@ def plant_crowd(environment: Mapping[str, str], *, users: int, devices: int) -> 
     def join(tx: Transaction) -> None:
         for number, mine in enumerate(callers):
             user = mine[0].user_id
-            tx.accounts.add_user(user, parse_username(f"crowd-{number}"), "no hash", now=now)
+            tx.accounts.add_user(user, parse_username(f"{names}-{number}"), "no hash", now=now)
             tx.namespaces.add_personal(NamespaceId(ids.new()), user, quota=settings.quota_bytes, now=now)
             for caller in mine:
                 tx.accounts.add_device(Device(caller.device_id, user, "waiting", "test"), now=now)
