@@ -84,7 +84,7 @@ class AzureBlockStore:
             max_age_in_seconds=3600,
         )
         for container in Container:
-            with _translated():
+            with translated():
                 try:
                     await self._client().create_container(container.value)
                 except ResourceExistsError:
@@ -93,11 +93,11 @@ class AzureBlockStore:
             # An identity that may write all blobs may still not write the account's settings: no data role holds
             # Microsoft.Storage/storageAccounts/blobServices/write. Whoever makes the account sets its rules.
             return
-        with _translated():
+        with translated():
             await self._client().set_service_properties(cors=[rule] if origins else [])
 
     async def put(self, blob: BlobId, stored: bytes) -> str:
-        with _translated():
+        with translated():
             # overwrite=False sends If-None-Match: *, so an existing blob is never touched.
             answer = await self._blob(Container.BLOCKS, blob).upload_blob(
                 stored, length=len(stored), overwrite=False
@@ -106,7 +106,7 @@ class AzureBlockStore:
 
     async def get(self, blob: BlobId, *, offset: int, length: int) -> bytes:
         try:
-            with _translated():
+            with translated():
                 client = self._blob(Container.BLOCKS, blob)
                 stream = await client.download_blob(offset, length, decompress=False)
                 content = await stream.readall()
@@ -122,7 +122,7 @@ class AzureBlockStore:
 
         async def stage(part: bytes) -> None:
             name = base64.b64encode(f"{len(staged):08}".encode()).decode()
-            with _translated():
+            with translated():
                 await client.stage_block(name, part, length=len(part))
             staged.append(BlobBlock(block_id=name))
 
@@ -134,12 +134,12 @@ class AzureBlockStore:
                 gathered.clear()
         if gathered:
             await stage(bytes(gathered))
-        with _translated():
+        with translated():
             # Until this list is committed, nobody can read any of it.
             await client.commit_block_list(staged, if_none_match="*")
 
     async def delete(self, container: Container, blob: BlobId) -> None:
-        with _translated():
+        with translated():
             try:
                 await self._blob(container, blob).delete_blob()
             except ResourceNotFoundError:
@@ -164,12 +164,12 @@ class AzureBlockStore:
         return await self._url(Container.STAGING, blob, BlobSasPermissions(create=True), expires_at, {})
 
     async def arrived(self, blob: BlobId) -> Arrived:
-        with _translated():
+        with translated():
             found = await self._blob(Container.STAGING, blob).get_blob_properties()
         return Arrived(int(found.size), str(found.etag), found.blob_type == BlobType.BLOCKBLOB)
 
     async def read_arrived(self, blob: BlobId, arrived: Arrived) -> bytes:
-        with _translated():
+        with translated():
             # Whoever put it there may claim any Content-Encoding: 4 MiB of gzip would unpack to gigabytes.
             stream = await self._blob(Container.STAGING, blob).download_blob(
                 0,
@@ -210,11 +210,11 @@ class AzureBlockStore:
         return f"{service.url.rstrip('/')}/{container.value}/{blob}?{grant}"
 
     async def exists(self, container: Container, blob: BlobId) -> bool:
-        with _translated():
+        with translated():
             return await self._blob(container, blob).exists()
 
     async def names(self, container: Container) -> AsyncIterator[BlobId]:
-        with _translated():
+        with translated():
             async for name in self._client().get_container_client(container.value).list_blob_names():
                 yield BlobId(name)
 
@@ -255,14 +255,14 @@ class AzureBlockStore:
         now = self._clock.now()
         if self._delegation is None or self._delegation[1] < needed_until:
             expires = max(now + _DELEGATION, needed_until + _CLOCK_SKEW)
-            with _translated():
+            with translated():
                 key = await self._client().get_user_delegation_key(now - _CLOCK_SKEW, expires)
             self._delegation = (key, expires)
         return self._delegation[0]
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Let the SDK's errors out as the port's; its texts, which may hold addresses, stay in the log's cause."""
     try:
         yield

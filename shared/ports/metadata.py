@@ -16,11 +16,13 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from shared.ports.tables_accounts import Accounts
+from shared.ports.tables_backlogs import Backlogs
 from shared.ports.tables_blocks import Blocks
 from shared.ports.tables_files import Files
 from shared.ports.tables_jobs import Jobs
 from shared.ports.tables_journal import Journal
 from shared.ports.tables_namespaces import Namespaces, Replies
+from shared.ports.tables_outbox import Outbox
 from shared.ports.tables_staging import Staging
 from shared.ports.tables_trash import Trash
 
@@ -45,6 +47,12 @@ class Transaction(Protocol):
 
     @property
     def journal(self) -> Journal: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def backlogs(self) -> Backlogs: ...
 
     @property
     def replies(self) -> Replies: ...

@@ -60,7 +60,7 @@ class Recorded:
 
 class Journal(Protocol):
     def record(self, namespace: NamespaceId, seq: int, changes: Iterable[Change], *, now: datetime) -> None:
-        """Append to the journal, at positions from 0."""
+        """Append to the journal, at positions from 0, and put one event for the seq into the outbox."""
         ...
 
     def after(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[Recorded]:

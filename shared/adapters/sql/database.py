@@ -23,12 +23,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.adapters.sql.accounts import SqlAccounts
+from shared.adapters.sql.backlogs import SqlBacklogs
 from shared.adapters.sql.blocks import SqlBlocks
 from shared.adapters.sql.files import SqlFiles
 from shared.adapters.sql.group_commit import GroupCommit
 from shared.adapters.sql.jobs import SqlJobs
 from shared.adapters.sql.journal import SqlJournal
 from shared.adapters.sql.namespaces import SqlNamespaces, SqlReplies
+from shared.adapters.sql.outbox import SqlOutbox
 from shared.adapters.sql.staging import SqlStaging
 from shared.adapters.sql.trash import SqlTrash
 from shared.domain.errors import Unavailable
@@ -62,6 +64,8 @@ class SqlTransaction:
         self.files = SqlFiles(connection)
         self.trash = SqlTrash(connection)
         self.journal = SqlJournal(connection)
+        self.outbox = SqlOutbox(connection)
+        self.backlogs = SqlBacklogs(connection)
         self.replies = SqlReplies(connection)
         self.staging = SqlStaging(connection)
         self.jobs = SqlJobs(connection)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, insert, select
 
 from shared.adapters.sql.nodes import VERSION_COLUMNS, node_of
+from shared.adapters.sql.outbox import add_event
 from shared.adapters.sql.schema import changes, nodes, versions
 from shared.domain.ids import DeviceId, NamespaceId, NodeId
 from shared.ports.tables_journal import Change, ChangeKind, Origin, Recorded
@@ -80,6 +81,7 @@ class SqlJournal:
             for position, change in enumerate(entries)
         ]
         self._connection.execute(insert(changes), rows)
+        add_event(self._connection, namespace, seq, now=now)
 
     def after(self, namespace: NamespaceId, *, seq: int, limit: int) -> Sequence[Recorded]:
         wanted = {"b_ns": namespace, "b_seq": seq}

@@ -60,6 +60,8 @@ devices = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("last_seen_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+    # Since when a hint waits for it on the bus.
+    Column("hinted_at", UtcTime),
 )
 
 refresh_tokens = Table(
@@ -282,6 +284,15 @@ changes = Table(
     Column("from_parent", ID),
     Column("from_name", Unicode(255)),
     Index(None, "ns_id", "device_id", "created_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("ns_id", ID, ForeignKey("namespaces.ns_id"), primary_key=True),
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index(None, "created_at", "ns_id", "seq"),
 )
 
 replies = Table(

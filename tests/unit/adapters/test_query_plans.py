@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Select
 
-from shared.adapters.sql import files, journal
+from shared.adapters.sql import files, journal, outbox
 from tests.support.databases import copy_of, watched_engine
 
 PAGES = {
@@ -17,6 +17,7 @@ PAGES = {
     "the whole tree": files._PAGE,
     "everything": files._EVERYTHING,
     "changes behind a seq": journal._BEHIND,
+    "the oldest events": outbox.OLDEST,
 }
 
 

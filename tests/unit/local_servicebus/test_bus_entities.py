@@ -25,9 +25,13 @@ def config(*, queues: Any = (), topics: Any = ()) -> dict[str, Any]:
 
 def test_the_project_s_entities_are_those_that_it_needs() -> None:
     entities = read_config(DEFAULT_CONFIG)
-    events, backlog = entities.topics
+    events, backlog, rejected = entities.topics
     assert (events.name, [each.name for each in events.subscriptions]) == ("file-events", ["notify", "audit"])
-    assert events.intake == Intake(duplicate_window=600)
+    assert events.intake == Intake(duplicate_window=600, time_to_live=14 * 86_400)
+    assert (rejected.name, [each.name for each in rejected.subscriptions]) == (
+        "rejected-messages",
+        ["operators"],
+    )
     assert (backlog.name, [each.name for each in backlog.subscriptions]) == ("device-backlog", ["devices"])
     assert backlog.subscriptions[0].settings == QueueSettings(
         lock_duration=60,
