@@ -1,11 +1,11 @@
-"""Bells of one process, by the namespaces that they listen to."""
+"""Bells of one process, by what they listen to."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from shared.domain.ids import NamespaceId
+from shared.ports.wakeups import Rung
 
 
 class LocalBell:
@@ -36,29 +36,29 @@ class LocalBells:
     """The bells that hang in this process."""
 
     def __init__(self) -> None:
-        self._by_namespace: dict[NamespaceId, set[LocalBell]] = defaultdict(set)
+        self._hanging: dict[Rung, set[LocalBell]] = defaultdict(set)
 
-    def ring(self, namespace: NamespaceId) -> None:
-        for bell in self._by_namespace.get(namespace, ()):
+    def ring(self, rung: Rung) -> None:
+        for bell in self._hanging.get(rung, ()):
             bell.ring()
 
     def ring_all(self) -> None:
-        for bells in self._by_namespace.values():
+        for bells in self._hanging.values():
             for bell in bells:
                 bell.ring()
 
-    def listened(self) -> frozenset[NamespaceId]:
-        return frozenset(self._by_namespace)
+    def listened(self) -> frozenset[Rung]:
+        return frozenset(self._hanging)
 
     @contextmanager
-    def hung(self, namespaces: Collection[NamespaceId], bell: LocalBell) -> Iterator[LocalBell]:
-        for namespace in namespaces:
-            self._by_namespace[namespace].add(bell)
+    def hung(self, rung: Collection[Rung], bell: LocalBell) -> Iterator[LocalBell]:
+        for each in rung:
+            self._hanging[each].add(bell)
         try:
             yield bell
         finally:
-            for namespace in namespaces:
-                bells = self._by_namespace[namespace]
+            for each in rung:
+                bells = self._hanging[each]
                 bells.discard(bell)
                 if not bells:
-                    del self._by_namespace[namespace]
+                    del self._hanging[each]

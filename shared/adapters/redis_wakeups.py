@@ -1,4 +1,4 @@
-"""Wakeups over Redis: a channel for each namespace, and one subscriber in each process that feeds all its waiters.
+"""Wakeups over Redis: a channel for each namespace and device, and one subscriber in each process for all its waiters.
 
 Redis forgets a message at once, and that is enough: whoever waits has compared the journal after subscribing. When
 Redis is away, rings are dropped without waiting for it (a circuit breaker lets one try through every few seconds),
@@ -20,7 +20,7 @@ from shared.adapters.bells import LocalBell, LocalBells
 from shared.adapters.breaker import REST, Breaker
 from shared.adapters.redis_connection import FAILURES, PATIENCE, RedisAddress
 from shared.domain.ids import NamespaceId
-from shared.ports.wakeups import Bell
+from shared.ports.wakeups import Bell, Rung
 
 _log = logging.getLogger(__name__)
 
@@ -43,32 +43,32 @@ class RedisWakeups:
         self._bells = LocalBells()
         self._subscriber: asyncio.Task[None] | None = None
         self._pubsub: PubSub | None = None
-        self._asked_for: set[NamespaceId] = set()
-        self._subscribed: set[NamespaceId] = set()
+        self._asked_for: set[Rung] = set()
+        self._subscribed: set[Rung] = set()
         self._changing = asyncio.Lock()
 
-    async def ring(self, namespaces: Collection[NamespaceId]) -> None:
-        for namespace in namespaces:
-            self._bells.ring(namespace)
+    async def ring(self, rung: Collection[Rung]) -> None:
+        for each in rung:
+            self._bells.ring(each)
         if not self._breaker.admits():
             return
         try:
             async with self._ringing, asyncio.timeout(2 * PATIENCE):
-                for namespace in namespaces:
-                    await self._redis.publish(_PREFIX + namespace, b"")
+                for each in rung:
+                    await self._redis.publish(_PREFIX + each, b"")
         except FAILURES as error:
             self._breaker.failed(error)
         else:
             self._breaker.succeeded()
 
     @asynccontextmanager
-    async def listen(self, namespaces: Collection[NamespaceId]) -> AsyncIterator[Bell]:
-        wanted = set(namespaces)
+    async def listen(self, rung: Collection[Rung]) -> AsyncIterator[Bell]:
+        wanted = set(rung)
         bell = LocalBell(lambda: self._pubsub is not None and wanted <= self._subscribed)
         if self._subscriber is None or self._subscriber.done():
             self._subscriber = asyncio.create_task(self._subscribe())
         try:
-            with self._bells.hung(namespaces, bell):
+            with self._bells.hung(rung, bell):
                 await self._follow_listeners()
                 until = asyncio.get_running_loop().time() + PATIENCE
                 while not bell.sure and (left := until - asyncio.get_running_loop().time()) > 0:
@@ -117,20 +117,19 @@ class RedisWakeups:
                     continue
                 silent = False
                 if message is not None and message["channel"]:
-                    self._heed(
-                        message["type"], NamespaceId(message["channel"].decode().removeprefix(_PREFIX))
-                    )
+                    name = message["channel"].decode().removeprefix(_PREFIX)
+                    self._heed(message["type"], NamespaceId(name))
 
-    def _heed(self, kind: str, namespace: NamespaceId) -> None:
+    def _heed(self, kind: str, rung: Rung) -> None:
         match kind:
             case "message":
-                self._bells.ring(namespace)
+                self._bells.ring(rung)
             case "subscribe":
-                self._subscribed.add(namespace)
-                self._bells.ring(namespace)
+                self._subscribed.add(rung)
+                self._bells.ring(rung)
             case "unsubscribe":
-                self._subscribed.discard(namespace)
-                self._bells.ring(namespace)
+                self._subscribed.discard(rung)
+                self._bells.ring(rung)
             case _:
                 pass  # the answer to a ping
 
@@ -145,9 +144,9 @@ class RedisWakeups:
             try:
                 async with asyncio.timeout(PATIENCE):
                     if added:
-                        await pubsub.subscribe(*(_PREFIX + namespace for namespace in added))
+                        await pubsub.subscribe(*(_PREFIX + each for each in added))
                     if dropped:
-                        await pubsub.unsubscribe(*(_PREFIX + namespace for namespace in dropped))
+                        await pubsub.unsubscribe(*(_PREFIX + each for each in dropped))
             except FAILURES:
                 return  # the reader meets the same connection, and says so
             if self._pubsub is pubsub:

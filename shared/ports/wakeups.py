@@ -1,4 +1,4 @@
-"""Waking those who wait for a namespace to change.
+"""Waking those who wait for a namespace to change, or for something that concerns their device.
 
 A ring says "look again" and nothing else: what changed is read from the journal. So a ring that is lost costs time and
 nothing more, and whoever waits looks now and then without one. Ringing is best effort: it never raises and never takes
@@ -9,7 +9,10 @@ from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from shared.domain.ids import NamespaceId
+from shared.domain.ids import DeviceId, NamespaceId
+
+Rung = NamespaceId | DeviceId
+"""What rings: a namespace when it has changed, a device when it should look at what became of it."""
 
 
 class Bell(Protocol):
@@ -30,11 +33,11 @@ class Bell(Protocol):
 
 
 class Wakeups(Protocol):
-    async def ring(self, namespaces: Collection[NamespaceId]) -> None:
+    async def ring(self, rung: Collection[Rung]) -> None:
         """Wake everybody who listens to one of these, in every process."""
         ...
 
-    def listen(self, namespaces: Collection[NamespaceId]) -> AbstractAsyncContextManager[Bell]:
+    def listen(self, rung: Collection[Rung]) -> AbstractAsyncContextManager[Bell]:
         """Hear rings for these from the moment that the context is entered, until it is left."""
         ...
 

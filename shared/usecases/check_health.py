@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
 from shared.ports.block_store import BlockStore, Container
+from shared.ports.event_bus import EventBus
 from shared.ports.metadata import Metadata
-from shared.usecases import expire_tokens, sweep_staging
+from shared.ports.system import Clock
+from shared.ports.tables_outbox import Backed
+from shared.usecases import expire_tokens, relay_events, sweep_staging
 from shared.usecases.remembering import Remembering
 
 PATIENCE = 5
@@ -25,7 +28,21 @@ NEEDS: Mapping[str, frozenset[str]] = {
 }
 """What each kind of work needs to be there."""
 
-TIMERS = (expire_tokens.JOB, sweep_staging.JOB)
+TIMERS = (expire_tokens.JOB, relay_events.JOB, sweep_staging.JOB)
+
+LATE = timedelta(minutes=5)
+"""Older events in the outbox mean that nobody brings them to the bus, whatever this process has seen of it."""
+
+COUNTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Relaying:
+    """`relayed` is False without a bus. `waiting` events of the outbox (COUNTED at most), and the oldest of them."""
+
+    relayed: bool
+    waiting: int
+    oldest: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,7 @@ class Health:
     works: Mapping[str, bool]
     timers: Mapping[str, datetime | None]
     cache: "CacheHealth"
+    events: Relaying
 
     @property
     def is_ready(self) -> bool:
@@ -69,16 +87,24 @@ class Health:
 
 @dataclass(frozen=True)
 class CheckHealth:
+    """Without a `bus`, events wait in the outbox for nothing, and that is no fault."""
+
     metadata: Metadata
     store: BlockStore
     remembering: Remembering
+    clock: Clock
+    bus: EventBus | None = None
 
     async def __call__(self) -> Health:
         """Ask every part at once; never raises for a part that is away."""
         timers: dict[str, datetime | None] = {}
+        backed = Backed(0, None)
 
         async def ask_database() -> None:
-            found = await self.metadata.read(lambda tx: tx.jobs.last_successes())
+            nonlocal backed
+            found, backed = await self.metadata.read(
+                lambda tx: (tx.jobs.last_successes(), tx.outbox.backed(limit=COUNTED))
+            )
             # One that fails each time must be seen too.
             timers.update({name: found.get(name) for name in TIMERS})
 
@@ -87,12 +113,17 @@ class CheckHealth:
 
         database, store = await asyncio.gather(_answers(ask_database()), _answers(ask_store()))
         parts = {"database": database, "store": store}
+        if self.bus is not None:
+            # A question to the bus would cost, each time, what a message costs; what it was last used for is known.
+            late = backed.since is not None and self.clock.now() - backed.since > LATE
+            parts["events"] = self.bus.is_answering and not late
         away = {name for name, there in parts.items() if not there}
         works = {kind: not needs & away for kind, needs in NEEDS.items()}
         counts, used = self.remembering.counts, self.remembering.cache
         state = "off" if used is None else "there" if used.is_there else "away"
         cache = CacheHealth(state, counts.hits, counts.misses, counts.checked, counts.mismatches)
-        return Health(parts, works, timers, cache)
+        relaying = Relaying(self.bus is not None, backed.count, backed.since)
+        return Health(parts, works, timers, cache, relaying)
 
 
 async def _answers(question: Awaitable[None]) -> bool:

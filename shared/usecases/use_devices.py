@@ -7,14 +7,20 @@ from shared.domain.accounts import Caller
 from shared.domain.errors import InvalidToken, NotFound
 from shared.domain.ids import DeviceId
 from shared.ports.metadata import Metadata, Transaction
+from shared.ports.presence import Presence
 from shared.ports.system import Clock
 from shared.ports.tables_accounts import SeenDevice
+from shared.usecases.collect_backlog import CollectBacklog
 
 
 @dataclass(frozen=True)
 class UseDevices:
+    """Without `collect_backlog` there is no bus, and no backlog."""
+
     metadata: Metadata
     clock: Clock
+    presence: Presence
+    collect_backlog: CollectBacklog | None = None
 
     async def list(self, caller: Caller) -> Sequence[SeenDevice]:
         """The caller's devices that are not ended, seen last first; raises InvalidToken."""
@@ -36,8 +42,9 @@ class UseDevices:
         await self.metadata.write(work)
 
     async def revoke(self, caller: Caller, device: DeviceId) -> None:
-        """End a device: all its tokens are worth nothing from now on. Raises NotFound as `rename`.
+        """End a device: its tokens are worth nothing from now on, and nothing is kept for it.
 
+        Raises NotFound as `rename`.
         What it has on its disk stays there: nobody can reach into a device that is gone.
         """
         now = self.clock.now()
@@ -49,6 +56,10 @@ class UseDevices:
             tx.accounts.revoke_tokens(caller.user_id, device, now=now)
 
         await self.metadata.write(work)
+        await self.presence.forget(device)
+        if self.collect_backlog is not None:
+            # Should that fail, what is left there can be read by nobody, and ends by its time.
+            await self.collect_backlog(device)
 
 
 def _check(tx: Transaction, caller: Caller) -> None:

@@ -29,7 +29,7 @@ class StagingWorld:
         self.jobs = LeasedJob(w.metadata, w.clock, LEASE)
         self.sweep = SweepStaging(w.metadata, w.store, w.clock, self.jobs, self.admit, timedelta(minutes=1))
         self.expire = ExpireTokens(w.metadata, w.clock, self.jobs)
-        self.health = CheckHealth(w.metadata, w.store, w.remembering)
+        self.health = CheckHealth(w.metadata, w.store, w.remembering, w.clock)
 
     def arrive(self, grant: Grant, content: bytes) -> BlobId:
         """What a client's PUT to the granted address leaves in the store."""

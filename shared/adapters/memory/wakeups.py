@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from shared.adapters.bells import LocalBell, LocalBells
-from shared.domain.ids import NamespaceId
-from shared.ports.wakeups import Bell
+from shared.ports.wakeups import Bell, Rung
 
 
 class MemoryWakeups:
@@ -14,13 +13,13 @@ class MemoryWakeups:
     def __init__(self) -> None:
         self._bells = LocalBells()
 
-    async def ring(self, namespaces: Collection[NamespaceId]) -> None:
-        for namespace in namespaces:
-            self._bells.ring(namespace)
+    async def ring(self, rung: Collection[Rung]) -> None:
+        for each in rung:
+            self._bells.ring(each)
 
     @asynccontextmanager
-    async def listen(self, namespaces: Collection[NamespaceId]) -> AsyncIterator[Bell]:
-        with self._bells.hung(namespaces, LocalBell(lambda: True)) as bell:
+    async def listen(self, rung: Collection[Rung]) -> AsyncIterator[Bell]:
+        with self._bells.hung(rung, LocalBell(lambda: True)) as bell:
             yield bell
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from functions._shapes import show_file, show_listing
+from shared.adapters.memory.presence import MemoryPresence
 from shared.domain.accounts import Caller, Role
 from shared.domain.errors import FileNotFound, InvalidToken, NotFound
 from shared.domain.ids import BlobId, NamespaceId
@@ -144,7 +145,7 @@ async def test_cache_never_answers_existence(world: World, ann: Caller, bob: Cal
         with pytest.raises(FileNotFound):
             await asked(world, file, *tags)
     await world.use_trash.restore(ann, made.file_id, path=None, key=None)
-    await UseDevices(world.metadata, world.clock).revoke(bob, bob.device_id)
+    await UseDevices(world.metadata, world.clock, MemoryPresence()).revoke(bob, bob.device_id)
     for question in (file, folder):
         with pytest.raises(InvalidToken):
             await asked(world, question, *tags)

@@ -13,6 +13,7 @@ from shared.ports.block_store import Arrived, BlobChanged, BlobUnreadable, Conta
 from shared.ports.metadata import Transaction
 from shared.usecases import grant_blocks, sweep_staging
 from shared.usecases.admit_staged_block import Outcome
+from shared.usecases.check_health import TIMERS
 from shared.usecases.leased_job import LeaseLost, Turn
 from tests.support.faults import Moment, WatchedStore
 from tests.support.samples import noise, ref_of
@@ -385,7 +386,7 @@ async def test_health_names_what_is_away_and_what_still_works(staging: StagingWo
             raise Unavailable("away")
 
     health = await staging.health()
-    assert (health.status, health.timers) == ("ready", {"expire_tokens": None, "sweep_staging": None})
+    assert (health.status, health.timers) == ("ready", dict.fromkeys(TIMERS))
     await staging.sweep()
     health = await StagingWorld(
         staging.world.with_ports(store=WatchedStore(staging.world.memory, away))
@@ -394,7 +395,7 @@ async def test_health_names_what_is_away_and_what_still_works(staging: StagingWo
     assert health.parts == {"database": True, "store": False}
     assert health.works["signing in"]
     assert not health.works["downloading"]
-    assert health.timers == {"expire_tokens": None, "sweep_staging": staging.world.clock.now()}
+    assert health.timers == {**dict.fromkeys(TIMERS), "sweep_staging": staging.world.clock.now()}
 
 
 async def test_a_block_of_four_mib_to_the_byte(staging: StagingWorld, ann: Caller) -> None:

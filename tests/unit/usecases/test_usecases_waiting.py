@@ -1,23 +1,29 @@
 """Waiting for changes: nothing that happens between any two steps is missed, and nobody waits in vain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
+from shared.adapters.memory.event_bus import MemoryEventBus
+from shared.adapters.memory.presence import MemoryPresence
 from shared.adapters.memory.wakeups import MemoryWakeups
 from shared.adapters.ringing import RingingMetadata
 from shared.domain.accounts import Caller
 from shared.domain.errors import CursorReset, InvalidToken, Malformed
-from shared.domain.ids import NamespaceId
+from shared.domain.events import Hint
 from shared.ports.metadata import Transaction
-from shared.ports.wakeups import Bell
+from shared.ports.wakeups import Bell, Rung
+from shared.usecases.collect_backlog import CollectBacklog
 from shared.usecases.follow_changes import FollowChanges
-from shared.usecases.wait_for_changes import WaitForChanges
+from shared.usecases.use_devices import UseDevices
+from shared.usecases.wait_for_changes import GRACE, WaitForChanges
+from tests.support.doubles import CountedIds
 from tests.support.faults import Moment, WatchedMetadata
 from tests.support.samples import noise
-from tests.support.world import World
+from tests.support.world import PASSWORD, World
 
 LONG = 20.0
 
@@ -29,12 +35,12 @@ class Deaf(MemoryWakeups):
         super().__init__()
         self._sure = sure
 
-    async def ring(self, namespaces: Collection[NamespaceId]) -> None:
+    async def ring(self, rung: Collection[Rung]) -> None:
         return None
 
     @asynccontextmanager
-    async def listen(self, namespaces: Collection[NamespaceId]) -> AsyncIterator[Bell]:
-        async with super().listen(namespaces) as bell:
+    async def listen(self, rung: Collection[Rung]) -> AsyncIterator[Bell]:
+        async with super().listen(rung) as bell:
             object.__setattr__(bell, "_sure", lambda: self._sure)
             yield bell
 
@@ -51,7 +57,14 @@ def ringing(world: World, wakeups: MemoryWakeups) -> World:
 
 
 def waiting(world: World, wakeups: MemoryWakeups, **more: float) -> WaitForChanges:
-    return WaitForChanges(world.metadata, wakeups, FollowChanges(world.metadata, world.seals), **more)
+    return WaitForChanges(
+        world.metadata,
+        wakeups,
+        MemoryPresence(),
+        FollowChanges(world.metadata, world.seals),
+        world.ids,
+        **more,
+    )
 
 
 async def cursor_of(world: World, caller: Caller) -> str:
@@ -107,7 +120,13 @@ async def test_no_lost_wakeup_a_commit_between_any_two_steps(
 
         watched = ringing.with_ports(metadata=WatchedMetadata(ringing.metadata, commit_here))
         wait_for = WaitForChanges(
-            watched.metadata, wakeups, FollowChanges(watched.metadata, ringing.seals), LONG, LONG
+            watched.metadata,
+            wakeups,
+            MemoryPresence(),
+            FollowChanges(watched.metadata, ringing.seals),
+            ringing.ids,
+            look_every=LONG,
+            look_often=LONG,
         )
         waiter = asyncio.create_task(wait_for(ann, cursor=cursor, wait=LONG))
         await asyncio.sleep(0.1)
@@ -152,7 +171,86 @@ async def test_a_newer_wait_of_the_same_device_ends_the_older(
     async with asyncio.timeout(LONG / 2):
         assert (await newer).behind
         assert (await elsewhere).behind
-    assert wait_for.waiting == {}
+
+
+async def test_a_newer_wait_in_another_process_ends_the_older_at_once(
+    ringing: World, wakeups: MemoryWakeups, ann: Caller
+) -> None:
+    """Two processes share the bells and what is known of presence, and nothing else."""
+    presence, follow = MemoryPresence(), FollowChanges(ringing.metadata, ringing.seals)
+    one, other = (
+        WaitForChanges(ringing.metadata, wakeups, presence, follow, CountedIds(word), None, LONG, LONG)
+        for word in ("one", "other")
+    )
+    cursor = await cursor_of(ringing, ann)
+    waits = [asyncio.create_task(one(ann, cursor=cursor, wait=LONG))]
+    for number in range(1, 7):
+        await asyncio.sleep(0.02)
+        process = (one, other)[number % 2]
+        waits.append(asyncio.create_task(process(ann, cursor=cursor, wait=LONG)))
+        async with asyncio.timeout(LONG / 2):
+            assert (await waits[-2]).superseded
+    assert not waits[-1].done()
+    # All at once, exactly one is left, whichever.
+    more = [asyncio.create_task((one, other)[n % 2](ann, cursor=cursor, wait=LONG)) for n in range(10)]
+    async with asyncio.timeout(LONG / 2):
+        while sum(not each.done() for each in (*waits, *more)) > 1:
+            await asyncio.sleep(0.01)
+    await ringing.upload(ann, "/a", b"a")
+    async with asyncio.timeout(LONG / 2):
+        told = await asyncio.gather(*waits, *more)
+    assert sum(bool(each.behind) for each in told) == 1
+
+
+async def test_a_backlog_comes_with_the_next_answer_and_once(
+    ringing: World, wakeups: MemoryWakeups, ann: Caller
+) -> None:
+    bus, namespace = MemoryEventBus(), await ringing.namespace_of(ann)
+    wait_for = replace(waiting(ringing, wakeups), collect_backlog=CollectBacklog(ringing.metadata, bus))
+    cursor = await cursor_of(ringing, ann)
+    hint = Hint(device=ann.device_id, namespace=namespace, seq=1)
+    await bus.leave([hint])
+    assert (await wait_for(ann, cursor=cursor, wait=0)).backlog == [], "nobody has noted one"
+    await ringing.metadata.write(lambda tx: tx.backlogs.note([ann.device_id], now=ringing.clock.now()))
+    bus.away = True
+    assert (await wait_for(ann, cursor=cursor, wait=0)).backlog == []
+    bus.away = False
+    assert (await wait_for(ann, cursor=cursor, wait=0)).backlog == [hint]
+    assert (await wait_for(ann, cursor=cursor, wait=0)).backlog == []
+
+
+async def test_who_waits_is_present_and_a_while_longer(
+    ringing: World, wakeups: MemoryWakeups, ann: Caller
+) -> None:
+    seconds = 0.0
+    presence = MemoryPresence(lambda: seconds)
+    wait_for = replace(waiting(ringing, wakeups), presence=presence)
+    await wait_for(ann, cursor=await cursor_of(ringing, ann), wait=0)
+    assert await presence.present([ann.device_id]) == {ann.device_id}
+    seconds = GRACE + 0.1
+    assert await presence.present([ann.device_id]) == frozenset()
+
+
+async def test_a_device_that_is_ended_hears_of_it_at_once(
+    ringing: World, wakeups: MemoryWakeups, ann: Caller
+) -> None:
+    """However: by another device, by its own logout, by a new password."""
+    wait_for = waiting(ringing, wakeups, look_every=LONG, look_often=LONG)
+    cursor = await cursor_of(ringing, ann)
+
+    async def ended(how: Callable[[Caller], Awaitable[None]]) -> None:
+        other = await ringing.log_in("ann")
+        waiter = asyncio.create_task(wait_for(other, cursor=cursor, wait=LONG))
+        await asyncio.sleep(0.05)
+        await how(other)
+        async with asyncio.timeout(LONG / 2):
+            with pytest.raises(InvalidToken):
+                await waiter
+
+    use_devices = UseDevices(ringing.metadata, ringing.clock, MemoryPresence())
+    await ended(lambda other: use_devices.revoke(ann, other.device_id))
+    await ended(ringing.sign_in.log_out)
+    await ended(lambda other: ringing.sign_in.change_password(other, PASSWORD, "another good password"))
 
 
 async def test_who_may_not_and_what_is_no_cursor(
@@ -166,7 +264,6 @@ async def test_who_may_not_and_what_is_no_cursor(
     await ringing.sign_in.log_out(ann)
     with pytest.raises(InvalidToken):
         await wait_for(ann, cursor=cursor, wait=LONG)
-    assert wait_for.waiting == {}
 
 
 async def test_a_device_that_is_ended_waits_no_more(
@@ -183,19 +280,19 @@ async def test_a_device_that_is_ended_waits_no_more(
 
 
 async def test_a_change_that_fails_rings_for_nobody(world: World, ann: Caller) -> None:
-    rung: list[NamespaceId] = []
+    heard: list[Rung] = []
 
     class Counting(MemoryWakeups):
-        async def ring(self, namespaces: Collection[NamespaceId]) -> None:
-            rung.extend(namespaces)
+        async def ring(self, rung: Collection[Rung]) -> None:
+            heard.extend(rung)
 
     ringing = world.with_ports(metadata=RingingMetadata(world.metadata, Counting()))
     with pytest.raises(Malformed):
         await ringing.metadata.write(lambda tx: _record_then_fail(tx))
     await ringing.admit(ann, b"a block changes no journal")
-    assert rung == []
+    assert heard == []
     await ringing.upload(ann, "/a", b"a")
-    assert rung == [await ringing.namespace_of(ann)]
+    assert heard == [await ringing.namespace_of(ann)]
 
 
 def _record_then_fail(tx: Transaction) -> None:
