@@ -16,6 +16,7 @@ from functions import (
     http_notifications,
     http_transfers,
     http_unmatched,
+    servicebus_events,
     timer_upkeep,
 )
 from functions._routes import RouteTable
@@ -41,6 +42,9 @@ if "poll" in application.settings.roles:
 if "workers" in application.settings.roles:
     app.register_functions(blob_staged.routes(application))
     app.register_functions(timer_upkeep.routes(application))
+    # A trigger whose connection isn't set would keep the whole host from starting.
+    if application.events is not None:
+        app.register_functions(servicebus_events.routes(application, application.events))
 app.register_functions(http_health.routes(application, _served))
 app.register_functions(http_unmatched.routes(_served))
 

@@ -29,6 +29,11 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             "timers": {
                 name: {"last_success_at": stamp(at) if at else None} for name, at in health.timers.items()
             },
+            "events": {
+                "relayed": health.events.relayed,
+                "waiting": health.events.waiting,
+                "oldest": stamp(health.events.oldest) if health.events.oldest else None,
+            },
         }
         if health.is_ready:
             return answer(body)

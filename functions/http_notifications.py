@@ -23,6 +23,7 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
             {
                 "changed": bool(waited.behind),
                 "events": [{"namespace": namespace, "seq": seq} for namespace, seq in waited.behind],
+                "backlog": [{"namespace": hint.namespace, "seq": hint.seq} for hint in waited.backlog],
                 "superseded": waited.superseded,
                 "cursor": cursor,
             }

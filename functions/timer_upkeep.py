@@ -21,4 +21,8 @@ def routes(app: Application) -> func.Blueprint:
     async def expire_tokens(timer: func.TimerRequest) -> None:
         _log.info("expired rows are deleted: %s", await app.expire_tokens())
 
+    @bp.timer_trigger(arg_name="timer", schedule=settings.relay_events_schedule, run_on_startup=False)
+    async def relay_events(timer: func.TimerRequest) -> None:
+        _log.info("waiting events are relayed: %s", await app.relay_events())
+
     return bp

@@ -65,6 +65,17 @@ class Settings:
     cache_check_one_in: Count = 1000
     """Of so many answers from the cache, one is compared with the database; the count of differences is in health."""
 
+    servicebus_connection_string: str | None = field(default=None, repr=False)
+    """For the local Service Bus, or a namespace with keys; either this or servicebus_namespace.
+
+    Without both, a device hears of changes all the same, and has no backlog; nothing is audited."""
+
+    servicebus_namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")] | None = None
+    """For Azure, name.servicebus.windows.net, where the application signs in by its identity."""
+
+    servicebus_trigger_connection: str = "SERVICEBUS_CONNECTION_STRING"
+    """The app setting, or the prefix of app settings, that the Service Bus triggers' connection is in."""
+
     longest_wait_seconds: Annotated[int, Meta(ge=1, le=200)] = 25
     """How long a notification may be waited for: less than what stands in front of the application allows."""
 
@@ -74,7 +85,7 @@ class Settings:
     With blob_account_url they are set where the account is made: no role for blobs may change them."""
 
     azure_client_id: str | None = None
-    """The user-assigned identity to sign in with, for blobs, for the database and for Redis."""
+    """The user-assigned identity to sign in with, for blobs, for the database, for Redis and for Service Bus."""
 
     strata_secret: str = field(repr=False)
     """At least 32 random bytes, URL-safe base64: refresh tokens and cursors are derived from it."""
@@ -114,11 +125,17 @@ class Settings:
     staged_patience_seconds: Count = 60
     """How long the event of a staged block may take before the timer looks after the block itself."""
 
+    relay_patience_seconds: Count = 10
+    """How long an event may take to Service Bus before the timer brings it there."""
+
     job_lease_seconds: Count = 60
     """How long a timer's job that was killed keeps others from taking over."""
 
     sweep_staging_schedule: str = "0 */5 * * * *"
     """NCRONTAB, in UTC, as all schedules."""
+
+    relay_events_schedule: str = "30 * * * * *"
+    """For what no relay behind a commit has brought to Service Bus."""
 
     expire_tokens_schedule: str = "0 30 3 * * *"
     lease_hours: Count = 24
@@ -133,6 +150,10 @@ class Settings:
     @property
     def roles(self) -> frozenset[str]:
         return frozenset(role.strip() for role in self.app_roles.split(","))
+
+    @property
+    def has_bus(self) -> bool:
+        return self.servicebus_connection_string is not None or self.servicebus_namespace is not None
 
     @property
     def secret(self) -> bytes:
@@ -196,6 +217,9 @@ def _contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
         found.append((names, "set either BLOB_CONNECTION_STRING or BLOB_ACCOUNT_URL"))
     if settings.redis_url is not None and settings.redis_host is not None:
         found.append((("REDIS_HOST", "REDIS_URL"), "set either REDIS_URL or REDIS_HOST"))
+    if settings.servicebus_connection_string is not None and settings.servicebus_namespace is not None:
+        names = ("SERVICEBUS_NAMESPACE", "SERVICEBUS_CONNECTION_STRING")
+        found.append((names, "set either SERVICEBUS_CONNECTION_STRING or SERVICEBUS_NAMESPACE"))
     try:
         if len(settings.secret) < 32:
             found.append((("STRATA_SECRET",), "STRATA_SECRET: must hold at least 32 bytes"))

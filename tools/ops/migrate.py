@@ -24,6 +24,8 @@ async def migrate(application: Application) -> int:
     revision = await asyncio.to_thread(upgrade, engine)
     engine.dispose()
     await application.store.prepare(origins=settings.origins)
+    if application.events is not None:
+        await application.events.audit.prepare()
     print(f"the database is at revision {revision}, the containers are there")
     return 0
 
