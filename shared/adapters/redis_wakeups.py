@@ -48,8 +48,14 @@ class RedisWakeups:
         self._changing = asyncio.Lock()
 
     async def ring(self, rung: Collection[Rung]) -> None:
-        for each in rung:
-            self._bells.ring(each)
+        try:
+            await self._publish(rung)
+        finally:
+            # Last, so that whoever rings goes on in front of the hundreds that a bell may wake here.
+            for each in rung:
+                self._bells.ring(each)
+
+    async def _publish(self, rung: Collection[Rung]) -> None:
         if not self._breaker.admits():
             return
         try:

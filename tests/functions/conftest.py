@@ -1,6 +1,6 @@
 """The application as it is wired, with doubles in place of Azure, time, chance and costly hashing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,15 @@ from tests.support.doubles import CountedIds, FixedClock
 
 
 @pytest.fixture
-async def site(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+def settings() -> Mapping[str, str]:
+    """What the application is told; a module may have its own."""
+    return SETTINGS
+
+
+@pytest.fixture
+async def site(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]
+) -> AsyncIterator[Site]:
     engine = watched_engine(copy_of(template, tmp_path))
     clock, memory = FixedClock(), MemoryBlockStore()
     monkeypatch.setattr(container, "make_engine", lambda *_args, **_named: engine)
@@ -22,7 +30,7 @@ async def site(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(container, "SystemClock", lambda: clock)
     monkeypatch.setattr(container, "RandomIds", CountedIds)
     monkeypatch.setattr(container, "Argon2Passwords", lambda **_: Passwords())
-    app = container.build(load(SETTINGS))
+    app = container.build(load(settings))
     yield Site(app, engine, clock, memory)
     await app.close()
 
