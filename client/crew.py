@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from threading import Condition, Event, Thread, current_thread
+from threading import Condition, Event, Lock, Thread, current_thread
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -39,7 +39,12 @@ class Crew:
         self._order = count()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self._changed = Condition()
+        # One lock, and each waits for what concerns it: waking all for everything costs more than small jobs do.
+        self._lock = Lock()
+        self._work_came = Condition(self._lock)
+        self._room_came = Condition(self._lock)
+        self._job_ended = Condition(self._lock)
+        self._all_ended = Condition(self._lock)
         self._threads = [Thread(target=self._work, daemon=True, name=f"strata-{n}") for n in range(size)]
 
     def __enter__(self) -> Self:
@@ -51,11 +56,11 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop.set()
-        with self._changed:
+        with self._lock:
             self._urgent.clear()
             self._waiting.clear()
             self._later.clear()
-            self._changed.notify_all()
+            self._wake_all()
         deadline = monotonic() + (0.2 if isinstance(error, KeyboardInterrupt) else LONGEST_GOODBYE)
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
@@ -65,45 +70,49 @@ class Crew:
 
         With `after` it is done so many seconds from now, before others, and keeps no thread until then.
         """
-        with self._changed:
+        with self._lock:
             self._raise_failure()
+            self._unfinished += 1
             if after > 0:
                 heappush(self._later, (monotonic() + after, next(self._order), job))
             else:
                 (self._urgent if urgent else self._waiting).append(job)
-            self._unfinished += 1
-            self._changed.notify_all()
+            self._work_came.notify()
 
     def try_hold(self, units: int) -> bool:
         """Take room if there is some; whoever is alone gets it whatever its size."""
-        with self._changed:
+        with self._lock:
             self._raise_failure()
             return self._take(units)
 
     def hold(self, units: int) -> None:
         """Take room, waiting for it; raises the failure that has ended the run."""
-        with self._changed:
+        with self._lock:
             while not self._take(units):
-                self._changed.wait()
+                self._room_came.wait()
                 self._raise_failure()
             self._raise_failure()
 
     def release(self, units: int) -> None:
-        with self._changed:
+        with self._lock:
             self._held -= units
-            self._changed.notify_all()
+            self._room_came.notify_all()
 
     def wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until `reached()`, which is asked again after each job; raises the failure that ended the run."""
-        with self._changed:
+        with self._lock:
             self._raise_failure()
             while not reached():
-                self._changed.wait()
+                self._job_ended.wait()
                 self._raise_failure()
 
     def drain(self) -> None:
         """Wait until every job is done; raises the failure that has ended the run."""
-        self.wait_until(lambda: self._unfinished == 0)
+        with self._lock:
+            self._raise_failure()
+            while self._unfinished:
+                self._all_ended.wait()
+                self._raise_failure()
 
     def _take(self, units: int) -> bool:
         if self._held and self._held + units > self._room:
@@ -116,6 +125,10 @@ class Crew:
             return
         raise self._failure
 
+    def _wake_all(self) -> None:
+        for waiting in (self._work_came, self._room_came, self._job_ended, self._all_ended):
+            waiting.notify_all()
+
     def _next(self) -> Job | None:
         if self._later and self._later[0][0] <= monotonic():
             return heappop(self._later)[2]
@@ -124,21 +137,26 @@ class Crew:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while (job := self._next()) is None and not self.stop.is_set():
-                    self._changed.wait(self._later[0][0] - monotonic() if self._later else None)
+                    self._work_came.wait(self._later[0][0] - monotonic() if self._later else None)
                 if job is None or self.stop.is_set():
                     return
+                if self._later:  # somebody else has to watch the time now
+                    self._work_came.notify()
             failure: BaseException | None = None
             try:
                 job()
             except BaseException as error:  # noqa: BLE001 - not swallowed: it is raised in the thread that waits
                 failure = error
             del job  # it holds a block, which must not live until the next job comes
-            with self._changed:
+            with self._lock:
                 self._unfinished -= 1
                 if failure is not None and self._failure is None and not isinstance(failure, Stopped):
                     self._failure = failure
+                self._job_ended.notify_all()
+                if self._unfinished == 0:
+                    self._all_ended.notify_all()
                 if failure is not None:
                     self.stop.set()
-                self._changed.notify_all()
+                    self._wake_all()

@@ -53,7 +53,7 @@ def read_versions(
     readers: list[VersionReader | CommandFailed] = []
     for answer, blocks in zip(answers, stored, strict=True):
         if isinstance(answer, Manifest):
-            readers.append(VersionReader(api, reader, answer, blocks))
+            readers.append(VersionReader(api, reader, answer, blocks, checked=True))
         else:
             readers.append(answer)
     return readers

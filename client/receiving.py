@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -23,6 +24,9 @@ from client.targets import Target, check_free
 from client.wire import RemoteFile
 from shared.domain.blocks import BLOCK_SIZE, Buffer
 from shared.domain.cutting import MIN_SIZE
+
+_AT_ONCE = 16
+"""Small files that a thread has open at once: with eight threads, fewer than any system allows."""
 
 FILES_UNDER_WAY = 32
 """Files that are open at once: enough that small ones don't wait for each other, few enough for any system."""
@@ -39,14 +43,12 @@ class Wanted:
 class _Incoming:
     """One file on its way."""
 
-    def __init__(
-        self, wanted: Wanted, version: VersionReader, target: Target, open_blocks: int, *, grouped: bool
-    ) -> None:
+    def __init__(self, wanted: Wanted, version: VersionReader, target: Target, *, grouped: bool) -> None:
         self.wanted = wanted
         self.grouped = grouped
         self.version = version
         self.target = target
-        self.open_blocks = open_blocks
+        self.open_blocks = 0
         self.bytes_written = 0
         self.error: CommandFailed | None = None
 
@@ -62,6 +64,7 @@ class Receiver:
         self._force = force
         self._lock = Lock()
         self._open: set[Target] = set()
+        self._turn = Lock()
 
     def receive_all(self, wanted: Iterable[Wanted]) -> None:
         """Receive each file; raises the failure that ended the run. No file is left half there."""
@@ -84,12 +87,46 @@ class Receiver:
 
     def _begin_group(self, group: list[Wanted]) -> None:
         asked = [(one.remote.file_id, one.remote.version_id) for one in group]
-        for one, version in zip(group, read_versions(self._api, self._reader, asked), strict=True):
-            self._begin(one, version)
+        together = zip(group, read_versions(self._api, self._reader, asked), strict=True)
+        while few := list(islice(together, _AT_ONCE)):
+            self._receive_few(few)
         self._crew.release(1)
 
-    def _begin(self, wanted: Wanted, found: VersionReader | CommandFailed | None = None) -> None:
-        target: Target | None = None
+    def _receive_few(self, few: list[tuple[Wanted, VersionReader | CommandFailed]]) -> None:
+        """Receive small files. Threads that all did this at once would only wait for the interpreter; what they do
+        side by side is to wait for the disk."""
+        with self._turn:
+            opened = [self._open_target(one, version, grouped=True) for one, version in few]
+            for incoming in opened:
+                if incoming:
+                    for index, offsets in _places(incoming.version):
+                        self._fetch_into(incoming, index, offsets)
+        for incoming in opened:
+            if incoming and incoming.error is None:
+                try:
+                    incoming.target.settle(incoming.version.manifest.modified_at)
+                except CommandFailed as failure:
+                    incoming.error = failure
+        with self._turn:
+            for incoming in opened:
+                if incoming:
+                    self._conclude(incoming)
+
+    def _begin(self, wanted: Wanted) -> None:
+        incoming = self._open_target(wanted, None, grouped=False)
+        if incoming is None:
+            return
+        places = _places(incoming.version)
+        incoming.open_blocks = len(places)
+        if not places:
+            self._conclude(incoming)
+        for index, offsets in places:
+            self._crew.submit(partial(self._fetch, incoming, index, offsets), urgent=True)
+
+    def _open_target(
+        self, wanted: Wanted, found: VersionReader | CommandFailed | None, *, grouped: bool
+    ) -> _Incoming | None:
+        """The file on its way, None when it has failed already; without `found`, its manifest is asked for."""
         try:
             check_free(wanted.local, force=self._force)
             if isinstance(found, CommandFailed):
@@ -99,45 +136,35 @@ class Receiver:
             )
             target = self._track(Target(wanted.local, version.manifest.size))
         except CommandFailed as error:
-            self._finish(wanted, error, grouped=found is not None)
-            return
-        places: dict[str, list[int]] = {}
-        first: dict[str, int] = {}
-        offset = 0
-        for index, block in enumerate(version.manifest.blocks):
-            first.setdefault(block.sha256, index)
-            places.setdefault(block.sha256, []).append(offset)
-            offset += block.size
-        incoming = _Incoming(wanted, version, target, len(first), grouped=found is not None)
-        if not first:
-            self._conclude(incoming)
-        for sha256, index in first.items():
-            fetch = partial(self._fetch, incoming, index, places[sha256])
-            if incoming.grouped:
-                fetch()
-            else:
-                self._crew.submit(fetch, urgent=True)
+            self._finish(wanted, error, grouped=grouped)
+            return None
+        return _Incoming(wanted, version, target, grouped=grouped)
 
     def _fetch(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
-        size = 0
-        error: CommandFailed | None = None
-        if incoming.error is None:
-            try:
-                plain = incoming.version.block(index)
-                incoming.target.write(plain, offsets)
-                size = len(plain) * len(offsets)
-            except CommandFailed as failure:
-                if failure.fatal:
-                    raise
-                error = failure
+        self._fetch_into(incoming, index, offsets)
         with self._lock:
-            incoming.error = incoming.error or error
-            incoming.bytes_written += size
             incoming.open_blocks -= 1
             last = incoming.open_blocks == 0
-        self._report.advance(size)
         if last:
             self._conclude(incoming)
+
+    def _fetch_into(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
+        """Write a block at its places, or note why it can't be; raises only what ends the run."""
+        if incoming.error is not None:
+            return
+        try:
+            plain = incoming.version.block(index)
+            incoming.target.write(plain, offsets)
+        except CommandFailed as failure:
+            if failure.fatal:
+                raise
+            with self._lock:
+                incoming.error = incoming.error or failure
+            return
+        size = len(plain) * len(offsets)
+        with self._lock:
+            incoming.bytes_written += size
+        self._report.advance(size)
 
     def _conclude(self, incoming: _Incoming) -> None:
         error = incoming.error
@@ -179,6 +206,16 @@ class Receiver:
         self._report.file(done)
         if not grouped:
             self._crew.release(1)
+
+
+def _places(version: VersionReader) -> list[tuple[int, list[int]]]:
+    """Each block once, by its first index in the manifest, with the offsets that it has in the file."""
+    first: dict[str, tuple[int, list[int]]] = {}
+    offset = 0
+    for index, block in enumerate(version.manifest.blocks):
+        first.setdefault(block.sha256, (index, []))[1].append(offset)
+        offset += block.size
+    return list(first.values())
 
 
 def _groups(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:

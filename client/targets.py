@@ -12,10 +12,10 @@ import shutil
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 
 from client.errors import Conflicting, LocalProblem, Refused
-from shared.domain.blocks import Buffer
+from client.part_file import PartFile
+from shared.domain.blocks import BLOCK_SIZE, Buffer
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
 
@@ -76,15 +76,17 @@ class Target:
         """Open a temporary file of `size` bytes beside `path`; raises LocalProblem."""
         self.path = path
         self._temporary = path.parent / f".strata-{secrets.token_hex(8)}.part"
-        self._lock = Lock()
+        self._settled = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: int | None = os.open(self._temporary, flags, 0o666)
+            descriptor = os.open(self._temporary, flags, 0o666)
         except OSError as error:
             raise _problem(path, error) from None
+        self._file = PartFile(descriptor)
         try:
-            os.ftruncate(self._file, size)
+            if size > BLOCK_SIZE:  # a smaller one grows by being written
+                os.ftruncate(descriptor, size)
         except OSError as error:
             self.discard()
             raise _problem(path, error) from None
@@ -92,28 +94,33 @@ class Target:
     def write(self, content: Buffer, offsets: list[int]) -> None:
         """Write the same content at each offset; nothing once the target is kept or discarded."""
         try:
-            with self._lock:
-                if self._file is None:
-                    return
-                for offset in offsets:
-                    os.lseek(self._file, offset, os.SEEK_SET)
-                    view = memoryview(content)
-                    while view:
-                        view = view[os.write(self._file, view) :]
+            self._file.write(content, offsets)
         except OSError as error:
             raise _problem(self.path, error) from None
 
-    def keep(self, modified_at: str, *, force: bool) -> None:
-        """Put the file in its place, on the disk and with its time; raises LocalProblem or Conflicting."""
+    def settle(self, modified_at: str) -> None:
+        """Give the content its time and have it on the disk; raises LocalProblem. `keep` does it otherwise."""
         try:
-            with self._lock:
-                if self._file is None:
-                    return
-                moment = nanoseconds(modified_at)
-                os.utime(self._temporary, ns=(moment, moment))
-                os.fsync(self._file)
-                os.close(self._file)
-                self._file = None
+            moment = nanoseconds(modified_at)
+            self._settled = self._file.settle(self._temporary, moment)
+        except OSError as error:
+            self.discard()
+            raise _problem(self.path, error) from None
+        except LocalProblem:
+            self.discard()
+            raise
+
+    def keep(self, modified_at: str, *, force: bool) -> None:
+        """Put the file in its place, on the disk and with its time; raises LocalProblem or Conflicting.
+
+        Nothing once it is discarded.
+        """
+        if not self._settled:
+            self.settle(modified_at)
+        if not self._settled:
+            return
+        self._file.close()
+        try:
             _move(self._temporary, self.path, force=force)
         except OSError as error:
             self.discard()
@@ -124,11 +131,8 @@ class Target:
 
     def discard(self) -> None:
         """Leave no trace."""
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-            self._temporary.unlink(missing_ok=True)
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
 
 
 def _move(temporary: Path, path: Path, *, force: bool) -> None:

@@ -7,43 +7,29 @@ reads of what lies side by side in the storage; a single one with one request th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
+
+import msgspec
 
 from client.api import Api
 from client.block_fetching import BlockReader, VersionReader
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere, Stopped
 from client.pack_fetching import read_versions
-from client.reading import Identity
 from client.sync.actions import Download
 from client.sync.contents import Contents
 from client.sync.landing import Landing
 from client.sync.local_changes import LocalFolder, Outdated
-from client.sync.manifests import Blocks, Manifests
-from client.sync.trees import Kind, Names
+from client.sync.manifests import Manifests
+from client.sync.small_landings import Arrived, Done, Landed, SmallLandings
 from client.targets import check_space
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
 from shared.domain.cutting import MIN_SIZE
 
 DISK_FULL = "disk_full"
 """A wall for everything that comes down, while what goes up may go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """What a download has become: the file's identity, its blocks, and how many bytes of them were fetched."""
-
-    path: Names
-    identity: Identity
-    blocks: Blocks
-    fetched: int
-
-
-Done = Callable[[Landed | CommandFailed | Outdated], None]
-"""Told once what became of a download, from any thread."""
 
 
 class _Incoming:
@@ -86,6 +72,7 @@ class Downloader:
         self._lock = Lock()
         self._open: set[Landing] = set()
         self._full: LocalProblem | None = None
+        self._small = SmallLandings(folder, self._attempt, on_bytes)
 
     def leave_all(self) -> None:
         """Close what is still on its way, when the run has ended before it; the parts stay for the next one."""
@@ -106,10 +93,13 @@ class Downloader:
             if content is None:
                 wanted.append((action, done))
             else:
-                self._attempt(done, partial(self._land, action, content, _one_block(content), 0, done))
+                arrived = Arrived(action, content, _one_block(content), 0, done)
+                self._attempt(done, partial(self._small.land, arrived))
         found = self._versions([action for action, _ in wanted])
-        for (action, done), version in zip(wanted, found, strict=True):
-            self._attempt(done, partial(self._land_version, action, version, done))
+        self._small.land_all(
+            (done, partial(_arrived, action, version, done))
+            for (action, done), version in zip(wanted, found, strict=True)
+        )
 
     def _versions(self, wanted: Sequence[Download]) -> Sequence[VersionReader | CommandFailed]:
         """What can be read of each, or why it can't be; raises only what ends the run."""
@@ -142,7 +132,7 @@ class Downloader:
             done(error)
 
     def _begin(self, action: Download, done: Done) -> None:
-        place = self._place(action)
+        place = self._small.place(action)
         if action.content.size <= MIN_SIZE:
             content, fetched = self._same_here(action), 0
             if content is None:
@@ -150,7 +140,7 @@ class Downloader:
                 fetched = len(content)
             blocks = _one_block(content)
             if root_hash(blocks) == action.content.root_hash:
-                self._land(action, content, blocks, fetched, done)
+                self._small.land(Arrived(action, content, blocks, fetched, done))
                 return
             # It is cut otherwise, and needs its manifest.
         version = VersionReader.of(self._api, self._reader(), action.node_id, action.version_id)
@@ -164,30 +154,6 @@ class Downloader:
         except (CommandFailed, Outdated):
             self._leave(landing)
             raise
-
-    def _land_version(self, action: Download, version: VersionReader | CommandFailed, done: Done) -> None:
-        if isinstance(version, CommandFailed):
-            raise version
-        _check(action, version)
-        blocks = _refs(version)
-        content = b"".join(version.block(index) for index in range(len(blocks)))
-        self._land(action, content, blocks, len(content), done)
-
-    def _land(self, action: Download, content: bytes, blocks: Blocks, fetched: int, done: Done) -> None:
-        landing = Landing(self._folder, self._place(action), action.version_id, len(content))
-        try:
-            landing.write(content, [0])
-            identity = landing.keep(action.modified_at, action.replaces)
-        except (CommandFailed, Outdated):
-            landing.discard()
-            raise
-        self._on_bytes(len(content))
-        done(Landed(action.path, identity, blocks, fetched))
-
-    def _place(self, action: Download) -> Path:
-        place = self._folder.at(action.path)
-        self._folder.check(place, Kind.FILE, action.replaces)
-        return place
 
     def _same_here(self, action: Download) -> bytes | None:
         """A small file's content from another file of the folder."""
@@ -285,8 +251,7 @@ class Downloader:
         landing.leave()
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(msgspec.Struct, frozen=True):
     path: Path
     offset: int
 
@@ -294,6 +259,17 @@ class _Spot:
 def _check(action: Download, version: VersionReader) -> None:
     if version.manifest.root_hash != action.content.root_hash:
         raise Corrupt("a manifest has another content than the journal told")
+
+
+def _arrived(action: Download, version: VersionReader | CommandFailed, done: Done) -> Arrived:
+    """A small file's content, all of whose blocks have been read; raises CommandFailed."""
+    if isinstance(version, CommandFailed):
+        raise version
+    _check(action, version)
+    blocks = _refs(version)
+    parts = [version.block(index) for index in range(len(blocks))]
+    content = parts[0] if len(parts) == 1 else b"".join(parts)
+    return Arrived(action, content, blocks, len(content), done)
 
 
 def _one_block(content: bytes) -> list[BlockRef]:

@@ -8,13 +8,13 @@ anything about it, and so nothing remembered can be wrong.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
 
+from client.part_file import PartFile
 from client.reading import Identity
 from client.sync.local_changes import LocalFolder, Outdated, problem
 from client.sync.trees import Fingerprint, Kind
 from client.targets import nanoseconds
-from shared.domain.blocks import Buffer, hash_of
+from shared.domain.blocks import BLOCK_SIZE, Buffer, hash_of
 from shared.domain.ids import VersionId
 
 
@@ -29,59 +29,60 @@ class Landing:
         self.place = place
         self._folder = folder
         self._part = part_of(place, version)
-        self._lock = Lock()
+        self._settled = False
         try:
-            self._file: int | None = _open_own(self._part)
+            descriptor = _open_own(self._part)
         except (FileNotFoundError, NotADirectoryError):
             raise Outdated(f"{place.parent} is gone") from None
         except OSError as error:
             raise problem(place, error) from None
+        self._file = PartFile(descriptor)
         try:
-            self.resumes = os.fstat(self._file).st_size > 0
-            os.ftruncate(self._file, size)
+            there = os.fstat(descriptor).st_size
+            self.resumes = there > 0
+            # A new part of a small file grows by being written.
+            if there or size > BLOCK_SIZE:
+                os.ftruncate(descriptor, size)
         except OSError as error:
             self.leave()
             raise problem(place, error) from None
 
     def holds(self, offset: int, size: int, sha256: str) -> bool:
         """Whether the bytes at `offset` are the block with this hash already."""
-        with self._lock:
-            if self._file is None:
-                return False
-            try:
-                os.lseek(self._file, offset, os.SEEK_SET)
-                return hash_of(_read(self._file, size)) == sha256
-            except OSError as error:
-                raise problem(self.place, error) from None
+        try:
+            return hash_of(self._file.read(offset, size)) == sha256
+        except OSError as error:
+            raise problem(self.place, error) from None
 
     def write(self, content: Buffer, offsets: Iterable[int]) -> None:
         """Write the same content at each offset; raises LocalProblem."""
-        with self._lock:
-            if self._file is None:
-                return
-            try:
-                for offset in offsets:
-                    os.lseek(self._file, offset, os.SEEK_SET)
-                    view = memoryview(content)
-                    while view:
-                        view = view[os.write(self._file, view) :]
-            except OSError as error:
-                raise problem(self.place, error) from None
+        try:
+            self._file.write(content, offsets)
+        except OSError as error:
+            raise problem(self.place, error) from None
+
+    def settle(self, modified_at: str) -> None:
+        """Give the content its time and have it on the disk; raises LocalProblem, Outdated. What `keep` does otherwise,
+        for who keeps many: this part of it may be done while others work, and takes long."""
+        moment = nanoseconds(modified_at)
+        try:
+            if not self._file.settle(self._part, moment):
+                raise Outdated(f"{self.place} was left before it was there")
+        except FileNotFoundError:
+            raise Outdated(f"{self.place.parent} is gone") from None
+        except OSError as error:
+            raise problem(self.place, error) from None
+        self._settled = True
 
     def keep(self, modified_at: str, replaces: Fingerprint | None) -> Identity:
         """Put the file at its place, if what is there still is what it `replaces`; returns what it is then.
 
         Its content is on the disk then, its name after `LocalFolder.make_durable`. Raises LocalProblem, Outdated.
         """
-        moment = nanoseconds(modified_at)
+        if not self._settled:
+            self.settle(modified_at)
+        self._file.close()
         try:
-            with self._lock:
-                if self._file is None:
-                    raise Outdated(f"{self.place} was left before it was there")
-                os.utime(self._part, ns=(moment, moment))
-                os.fsync(self._file)
-                os.close(self._file)
-                self._file = None
             self._put_in_place(replaces)
             status = self.place.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -93,10 +94,7 @@ class Landing:
 
     def leave(self) -> None:
         """Close the part and keep what it has."""
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+        self._file.close()
 
     def discard(self) -> None:
         """Leave no trace."""
@@ -104,8 +102,8 @@ class Landing:
         self._part.unlink(missing_ok=True)
 
     def _put_in_place(self, replaces: Fingerprint | None) -> None:
-        self._folder.check(self.place, Kind.FILE, replaces)
         if replaces is not None:
+            self._folder.check(self.place, Kind.FILE, replaces)
             # A file that is executable, or for one group only, stays so with its new content.
             self._part.chmod(self.place.stat().st_mode & 0o7777)
             self._part.replace(self.place)
@@ -142,13 +140,3 @@ def _open_own(part: Path) -> int:
     os.close(file)
     part.unlink()
     return os.open(part, flags | os.O_EXCL, 0o666)
-
-
-def _read(file: int, size: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        part = os.read(file, size - len(parts))
-        if not part:
-            break
-        parts += part
-    return bytes(parts)

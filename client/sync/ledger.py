@@ -14,7 +14,8 @@ from client.sync.decisions import Decision, Decisions
 from client.sync.local_changes import LocalFolder
 from shared.domain.ids import NodeId
 
-_MANY = 256
+_MANY = 1024
+"""Rows. Each writing is an fsync of every folder that was touched, and a transaction."""
 
 
 class Ledger:

@@ -1,9 +1,9 @@
 """One run of `strata sync`: look, plan, carry out, and again until there is nothing left to do.
 
 A plan is made of what was seen, and people work on meanwhile: what an action finds changed it leaves, and the next
-round sees it. So a run is over when a plan comes out empty. Mostly that is the second one, which also reads what has
-just been written and thereby verifies it. It need not be made where nothing was written here: after a plan of uploads
-that were all done, with the folder as it was and a journal that tells of these uploads only, it can only be empty.
+round sees it. So a run is over when a plan comes out empty. Mostly that is the second one. It need not be made where
+nothing was written here: after a plan of uploads that were all done, with the folder as it was and a journal that tells
+of these uploads only, it can only be empty.
 
 When a run ends with nothing open, the state of the folder is kept as one digest. A run that sees the same digest, and
 hears from the server that nothing has changed, is done after one call, and without looking at a single row.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from time import time_ns
 
 from client.crew import Crew
 from client.errors import CommandFailed
@@ -11,12 +12,14 @@ from client.sync.actions import Action, Download, Upload
 from client.sync.base_rows import BaseChange, Put, Refill
 from client.sync.contents import Read
 from client.sync.decisions import Trees
-from client.sync.downloading import Downloader, Landed
+from client.sync.downloading import Downloader
 from client.sync.ledger import Ledger
 from client.sync.local_changes import Outdated
 from client.sync.manifests import Blocks, Manifests
 from client.sync.new_folders import NewFolders
 from client.sync.outcomes import Outcomes
+from client.sync.scanning import is_racy_at
+from client.sync.small_landings import Landed
 from client.sync.tally import Tally
 from client.sync.trees import BaseEntry, Content, Fingerprint, Kind
 from client.sync.uploading import Done, Outcome, Uploader
@@ -105,8 +108,11 @@ class Transfers:
     def _rows_of_download(self, action: Download, outcome: Landed) -> tuple[list[BaseChange], list[Read]]:
         self._tally.fetched(outcome.fetched)
         self._count(action, "downloaded", outcome.blocks)
-        # Not clean: it was stamped just now. The next look reads it once more, which verifies what is on the disk.
-        read = Read(action.path, outcome.identity, outcome.blocks, clean=False)
+        # Its blocks were verified on their way to the disk. Whoever writes to it from now on changes its mtime, which
+        # is the version's; if that is of this very moment, nobody would see the change, and the next look reads it.
+        modified = outcome.identity.modified_ns
+        clean = not is_racy_at(modified, modified, time_ns())
+        read = Read(action.path, outcome.identity, outcome.blocks, clean=clean)
         marks = fingerprint_of(outcome.identity)
         if self._ledger.has_row(action.node_id):
             return [Refill(action.node_id, action.content, action.version_id, marks)], [read]

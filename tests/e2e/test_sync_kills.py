@@ -169,7 +169,7 @@ def test_a_full_disk_stops_what_comes_down_and_keeps_what_was_there(
     with monkeypatch.context() as patch:
         for name, value in ben.strata.environment.items():
             patch.setenv(name, value)
-        patch.setattr("client.sync.landing.os.write", full)
+        patch.setattr("client.part_file.os.pwrite", full)
         assert main(["--json", "sync", str(ben.folder)]) == 8
     assert '"code":"disk_full"' in capfd.readouterr().out
     assert ben.tree == {"a": b"old", "from ben": b"goes up all the same"}

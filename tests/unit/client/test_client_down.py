@@ -339,10 +339,10 @@ def test_a_disk_that_fills_up_ends_the_run(
     for number in range(100):
         server.put(f"/d/{number}", b"content %d" % number)
 
-    def full(descriptor: int, content: bytes) -> int:
+    def full(descriptor: int, content: bytes, offset: int) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("client.targets.os.write", full)
+    monkeypatch.setattr("client.part_file.os.pwrite", full)
     result = ann("down", "/d", "--jobs", "2", "--json")
     assert (result.code, result.json["error"]["code"]) == (8, "disk_full")
     assert os.listdir("d") == []

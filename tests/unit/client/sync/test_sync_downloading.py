@@ -17,13 +17,14 @@ from client.pack_fetching import GROUP_CONTENT, GROUP_FILES
 from client.sync.actions import Download
 from client.sync.contents import Contents
 from client.sync.database import Database
-from client.sync.downloading import DISK_FULL, Done, Downloader, Landed
+from client.sync.downloading import DISK_FULL, Downloader
 from client.sync.ignoring import Ignoring
 from client.sync.landing import Landing
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.manifests import Manifests
 from client.sync.rules import NEW_THERE
 from client.sync.scanning import asking, scan_folder
+from client.sync.small_landings import Done, Landed
 from client.sync.transferring import Transfers
 from client.sync.trees import Content
 from client.wire import BlockPlace, Manifest
@@ -66,13 +67,15 @@ class Server:
         content = Content(root_hash(refs), sum(ref.size for ref in refs))
         self.manifests_of[name] = Manifest(
             file_id=name,
-            version_id="v",
+            version_id=f"v-{name}",
             size=content.size,
             root_hash=content.root_hash,
             modified_at=WHEN,
             blocks=tuple(places),
         )
-        return Download(NEW_THERE, (name,), NodeId(name), VersionId("v"), content, WHEN, NodeId("root"), name)
+        return Download(
+            NEW_THERE, (name,), NodeId(name), VersionId(f"v-{name}"), content, WHEN, NodeId("root"), name
+        )
 
     def manifests(self, wanted: Sequence[tuple[str, str]]) -> list[Manifest | CommandFailed]:
         self._called("manifests")

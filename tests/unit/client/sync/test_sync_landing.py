@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_what_was_there(folder: LocalFolder, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("client.sync.landing.os.fsync", full)
+    monkeypatch.setattr("client.part_file.os.fsync", full)
     with pytest.raises(LocalProblem) as raised:
         land(folder, "a", b"new", known)
     assert raised.value.code == "disk_full"
