@@ -79,7 +79,8 @@ class _EventForm(msgspec.Struct, kw_only=True):
     seq: _Seq
     device: _Id
     at: Annotated[datetime, Meta(tz=True)]
-    kinds: dict[str, _Seq]
+    # Bounded, so that what is recorded of a message is: anybody who may send could write 256 KiB.
+    kinds: Annotated[dict[Annotated[str, Meta(max_length=32)], _Seq], Meta(max_length=64)]
 
 
 class _HintForm(msgspec.Struct, kw_only=True):

@@ -77,6 +77,8 @@ def test_ids_of_messages_fit_and_are_the_same_for_the_same_thing() -> None:
         ({"at": "2026-01-31T12:00:00"}, "Malformed"),
         ({"kinds": {"file_moved": "many"}}, "Malformed"),
         ({"kinds": None}, "Malformed"),
+        ({"kinds": {"k" * 33: 1}}, "Malformed"),
+        ({"kinds": {f"k{number}": 1 for number in range(65)}}, "Malformed"),
     ],
 )
 def test_what_can_t_be_read_says_why(change: dict[str, object], reason: str) -> None:
