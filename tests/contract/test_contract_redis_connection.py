@@ -1,13 +1,17 @@
 """What a client of Redis owes whoever uses it: TLS that is checked, and a sign-in that outlives its tokens."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import jwt
 import pytest
+from azure.core.credentials import AccessToken as AzureAccessToken
+from azure.core.exceptions import ClientAuthenticationError
 from redis.asyncio import Redis as RedisClient
 
+from shared.adapters import redis_entra
 from shared.adapters.redis_connection import FAILURES, RedisAddress, redis_address
 from shared.adapters.redis_entra import AccessToken
 from shared.adapters.redis_wakeups import RedisWakeups
@@ -172,3 +176,40 @@ async def test_no_lost_wakeup_while_the_subscription_is_renewed(redis: Redis, ad
         assert identity.given >= 2
     await here.close()
     await there.close()
+
+
+# --- asking Azure
+
+
+class Credential:
+    """Stands where azure-identity's credential does, which can only be asked within Azure."""
+
+    def __init__(self, *, managed_identity_client_id: str | None) -> None:
+        self.client_id = managed_identity_client_id
+        self.is_closed = False
+
+    async def get_token(self, *scopes: str) -> object:
+        if self.client_id == "nobody":
+            raise ClientAuthenticationError("no identity: secret details")
+        text = ":".join(("token", str(self.client_id), *scopes))
+        return AzureAccessToken(text, int(time.time()) + 3600)
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_the_identity_that_the_settings_name_is_asked_for_redis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_entra, "DefaultAzureCredential", Credential)
+    for client_id in ("an-identity", None):
+        source = redis_entra.RedisTokenSource(client_id)
+        found = await source.token()
+        assert found.token == f"token:{client_id}:https://redis.azure.com/.default"
+        assert 3590 < found.lasts <= 3600
+        await source.close()
+    nobody = redis_entra.RedisTokenSource("nobody")
+    with pytest.raises(FAILURES, match="no identity to sign in to Redis with"):
+        await nobody.token()
+    await nobody.close()
+    await redis_entra.RedisTokenSource("never asked").close()
