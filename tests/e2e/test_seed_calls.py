@@ -31,7 +31,7 @@ def test_register(system: System) -> None:
 def test_health_and_version_are_open_to_anybody(system: System) -> None:
     health = httpx.get(f"{system.url}/api/health/ready")
     assert (health.status_code, health.json()["status"]) == (200, "ready")
-    assert set(health.json()["timers"]) == {"sweep_staging", "expire_tokens"}
+    assert set(health.json()["timers"]) == {"sweep_staging", "expire_tokens", "relay_events"}
     assert httpx.head(f"{system.url}/api/health/live").status_code == 200
     assert httpx.get(f"{system.url}/api/version").json()["name"] == "strata"
 
