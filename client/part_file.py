@@ -11,6 +11,9 @@ from threading import Lock
 
 from shared.domain.blocks import Buffer
 
+_ON_ITS_WAY = 64 * 1024 * 1024
+"""Bytes after which what was written goes to the disk while more comes: then the end has little to wait for."""
+
 _CAN_PLACE = hasattr(os, "pwrite") and hasattr(os, "pread")
 
 
@@ -22,6 +25,7 @@ class PartFile:
         self._lock = Lock()
         self._users = 0
         self._closed = False
+        self._written = 0
 
     def write(self, content: Buffer, offsets: Iterable[int]) -> bool:
         """Write the same content at each offset; False once it is closed. Raises OSError."""
@@ -30,6 +34,8 @@ class PartFile:
         try:
             for offset in offsets:
                 self._write(memoryview(content), offset)
+                if self._much_came(len(content)):
+                    os.fsync(self._descriptor)
         finally:
             self._leave()
         return True
@@ -79,6 +85,11 @@ class PartFile:
                     os.lseek(self._descriptor, offset, os.SEEK_SET)
                     written = os.write(self._descriptor, view)
             view, offset = view[written:], offset + written
+
+    def _much_came(self, size: int) -> bool:
+        with self._lock:
+            before, self._written = self._written, self._written + size
+            return before // _ON_ITS_WAY != self._written // _ON_ITS_WAY
 
     def _enter(self) -> bool:
         with self._lock:

@@ -25,16 +25,16 @@ def batch_of(req: func.HttpRequest) -> tuple[Batch, list[bytes]]:
         raise UnsupportedMedia(f"the body must be {MEDIA}")
     limit = MAX_LINE + 1 + MAX_CONTENT
     body = decode(codec_of(req), body_of(req, limit=limit), limit=limit)
-    line, newline, _ = body[: MAX_LINE + 1].partition(b"\n")
-    if not newline:
+    end = body.find(b"\n", 0, MAX_LINE + 1)
+    if end < 0:
         raise Malformed("the body begins with one line of JSON, of at most 4 MiB, that ends with a newline")
     try:
-        batch = msgspec.json.decode(line, type=Batch)
+        batch = msgspec.json.decode(memoryview(body)[:end], type=Batch)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the first line can't be read: {error}") from error
     if len(batch.files) > MAX_FILES:
         raise TooLarge(f"send at most {MAX_FILES} files at once", limit=MAX_FILES)
-    return batch, _contents(memoryview(body)[len(line) + 1 :], batch.sizes)
+    return batch, _contents(memoryview(body)[end + 1 :], batch.sizes)
 
 
 def _contents(rest: memoryview, sizes: list[int]) -> list[bytes]:

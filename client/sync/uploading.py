@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Lock
 
 from client.api import MOST_HASHES, Api
-from client.batches import MOST_CONTENT, MOST_FILES, Commit
+from client.batch_sending import ENOUGH
+from client.batches import MOST_FILES, Commit
 from client.compression import compress
 from client.crew import Crew
 from client.errors import BlocksMissing, CommandFailed, Conflicting, Corrupt, LocalProblem, NotThere
@@ -110,7 +111,7 @@ class Uploader:
             if action.content.size > MIN_SIZE:
                 self._crew.submit(partial(self._begin, outgoing))
                 continue
-            if size + action.content.size > MOST_CONTENT or len(small) == MOST_FILES:
+            if size + action.content.size > ENOUGH or len(small) == MOST_FILES:
                 self._crew.submit(partial(self._send_batch, small))
                 small, size = [], 0
             small.append(outgoing)

@@ -5,6 +5,7 @@ sample decides whether the whole block is worth it.
 """
 
 from enum import StrEnum
+from threading import local
 
 import zstandard
 
@@ -23,6 +24,9 @@ _SAMPLE = 64 * 1024
 _PAYS = 0.95
 # A frame may ask its reader for a window; more than this no block of 4 MiB can need.
 _MAX_WINDOW = 8 * 1024 * 1024
+_own = (
+    local()
+)  # a compressor may not be used by two threads at once, and takes longer to make than 16 KiB to compress
 
 
 def encode(plain: bytes) -> tuple[Codec, bytes]:
@@ -30,12 +34,19 @@ def encode(plain: bytes) -> tuple[Codec, bytes]:
     if len(plain) > 2 * _SAMPLE:
         middle = len(plain) // 2
         sample = plain[middle : middle + _SAMPLE]
-        if len(zstandard.compress(sample, 1)) >= len(sample) * _PAYS:
+        if len(_compressor(1).compress(sample)) >= len(sample) * _PAYS:
             return Codec.NONE, plain
-    packed = zstandard.compress(plain, LEVEL)
+    packed = _compressor(LEVEL).compress(plain)
     if pays(packed, plain):
         return Codec.ZSTD, packed
     return Codec.NONE, plain
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    kept: dict[int, zstandard.ZstdCompressor] = _own.__dict__.setdefault("by_level", {})
+    if level not in kept:
+        kept[level] = zstandard.ZstdCompressor(level=level)
+    return kept[level]
 
 
 def pays(packed: bytes, plain: bytes) -> bool:
