@@ -5,13 +5,11 @@
         \"""Make local files the current content of remote ones.\"""
 
 becomes `strata up LOCAL... [--jobs N]`, with the docstring for its --help. A parameter without a default must be given.
-argparse does the parsing: it is there, and loaded in a tenth of the time of what can do more.
 """
 
-import argparse
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, get_args, get_origin
 
 from client.errors import Misuse
 
@@ -54,59 +52,136 @@ class CommandLine:
         self._functions.append((function, title))
 
     def help(self) -> str:
-        parser = _Parser(self._name, _dedented(self._described), self._usage, self._epilog)
+        """What `--help` shows."""
+        import argparse  # it writes such texts well; loading it for each run would be a tenth of a short one
+
+        class Formatter(argparse.RawDescriptionHelpFormatter):
+            def __init__(self, prog: str) -> None:
+                super().__init__(prog, max_help_position=28, width=100)
+
+        parser = argparse.ArgumentParser(
+            self._name,
+            self._usage,
+            _dedented(self._described),
+            self._epilog,
+            formatter_class=Formatter,
+            add_help=False,
+        )
         for function, title in self._functions:
             group = parser.add_argument_group(title)
-            for name, parameter in _parameters(function).items():
-                _add(group if isinstance(parameter.mark, Option) else parser, name, parameter)
+            for name, (kind, mark, needed, default) in _parameters(function).items():
+                if isinstance(mark, Argument):
+                    many = "+" if kind is list else None if needed else "?"
+                    parser.add_argument(name, metavar=mark.metavar, help=mark.help, nargs=many)
+                    continue
+                told = (mark.help + (f" [{mark.env}]" if mark.env else "")).replace("%", "%%")
+                if kind is bool:
+                    group.add_argument(*mark.names, action="store_true", help=told)
+                    if mark.off:
+                        group.add_argument(mark.off, action="store_true", help="The default.")
+                    continue
+                if kind in (int, float) and default is not None:
+                    told += f" Default: {default:g}."
+                metavar = mark.metavar or {int: "N", float: "NUMBER", str: "TEXT"}.get(kind, "PATH")
+                group.add_argument(*mark.names, required=needed, metavar=metavar, help=told)
         return parser.format_help()
 
     def read(self, words: Sequence[str]) -> list[dict[str, Any]]:
         """The arguments of each function, in the order of `add`; raises Misuse."""
-        # argparse can't take options among the words of a list and mind `--` as well, so each has a parser.
-        options, places = _Parser(self._name), _Parser(self._name)
         taken = [_parameters(function) for function, _ in self._functions]
-        for parameters in taken:
-            for name, parameter in parameters.items():
-                _add(options if isinstance(parameter.mark, Option) else places, name, parameter)
-        end = words.index("--") if "--" in words else len(words)
-        found, others = options.parse_known_args(words[:end])
-        unknown = [word for word in others if word.startswith("-") and word != "-"]
-        if unknown:
-            options.error(f"there is no option {unknown[0]}")
-        words = [*others, *words[end + 1 :]]
-        values = vars(found) | vars(places.parse_args(["--", *words] if words else []))
+        everything = {name: each for parameters in taken for name, each in parameters.items()}
+        try:
+            values = _read(words, everything)
+        except ValueError as error:
+            raise Misuse(f"{error} ({self._name} --help tells more)") from None
         return [{name: values[name] for name in parameters} for parameters in taken]
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises Misuse instead of ending the process."""
+def _read(words: Sequence[str], parameters: Mapping[str, "_Parameter"]) -> dict[str, Any]:
+    """The value of each parameter; raises ValueError that says what is wrong."""
+    options = {
+        spelled: (name, each)
+        for name, each in parameters.items()
+        if isinstance(each.mark, Option)
+        for spelled in (*each.mark.names, *filter(None, [each.mark.off]))
+    }
+    values: dict[str, Any] = {}
+    places: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            places += left
+        elif word == "-" or not word.startswith("-"):
+            places.append(word)
+        else:
+            spelled, equals, value = _split(word)
+            if spelled not in options:
+                raise ValueError(f"there is no option {spelled}")
+            name, each = options[spelled]
+            if each.kind is bool:
+                if equals:
+                    raise ValueError(f"{spelled} takes no value")
+                values[name] = isinstance(each.mark, Option) and spelled != each.mark.off
+                continue
+            value = value if equals else next(left, None)
+            if value is None:
+                raise ValueError(f"{spelled} needs a value")
+            values[name] = _converted(spelled, value, each)
+    for name, each in parameters.items():
+        if isinstance(each.mark, Argument):
+            _take_place(name, each, places, values)
+        elif name not in values:
+            values[name] = _unless_given(each)
+    if places:
+        raise ValueError(f"{places[0]!r} is one argument too many")
+    return values
 
-    def __init__(
-        self,
-        name: str,
-        description: str | None = None,
-        usage: str | None = None,
-        epilog: str | None = None,
-    ) -> None:
-        super().__init__(
-            prog=name,
-            description=description,
-            usage=usage,
-            epilog=epilog,
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-            add_help=False,
-        )
 
-    def error(self, message: str) -> NoReturn:
-        raise Misuse(f"{message} ({self.prog} --help tells more)")
+def _split(word: str) -> tuple[str, bool, str | None]:
+    """`--name=value` and `-nvalue` in parts: the option, whether there is a value, the value."""
+    if word.startswith("--"):
+        spelled, equals, value = word.partition("=")
+        return spelled, bool(equals), value
+    return word[:2], len(word) > 2, word[2:].removeprefix("=")
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        # Asking the terminal for its width takes longer than all the rest, and is done for each option.
-        super().__init__(prog, max_help_position=28, width=100)
+def _take_place(name: str, parameter: "_Parameter", places: list[str], values: dict[str, Any]) -> None:
+    assert isinstance(parameter.mark, Argument)
+    if not places:
+        if parameter.needed:
+            raise ValueError(f"{parameter.mark.metavar} is missing")
+        values[name] = parameter.default
+    elif parameter.kind is list:
+        values[name] = places[:]
+        places.clear()
+    else:
+        values[name] = parameter.kind(places.pop(0))
+
+
+def _unless_given(parameter: "_Parameter") -> Any:
+    """The value of an option that isn't among the words."""
+    mark = parameter.mark
+    assert isinstance(mark, Option)
+    named = os.environ.get(mark.env) if mark.env else None
+    if named:
+        return _converted(str(mark.env), named, parameter)
+    if parameter.needed:
+        raise ValueError(f"{mark.names[0]} is missing")
+    return parameter.default
+
+
+def _converted(spelled: str, text: str, parameter: "_Parameter") -> Any:
+    mark = parameter.mark
+    assert isinstance(mark, Option)
+    try:
+        value = parameter.kind(text)
+    except ValueError:
+        raise ValueError(f"{spelled}: {text!r} is not a number") from None
+    if mark.least is not None and not value >= mark.least:
+        raise ValueError(f"{spelled}: {text} is less than {mark.least:g}")
+    if mark.most is not None and not value <= mark.most:
+        raise ValueError(f"{spelled}: {text} is more than {mark.most:g}")
+    return value
 
 
 class _Parameter(NamedTuple):
@@ -116,58 +191,6 @@ class _Parameter(NamedTuple):
     mark: Option | Argument
     needed: bool
     default: Any
-
-
-def _add(to: "argparse._ActionsContainer", name: str, parameter: _Parameter) -> None:
-    kind, mark, needed, default = parameter
-    if isinstance(mark, Option):
-        _add_option(to, name, kind, mark, needed=needed, default=default)
-        return
-    many = "+" if kind is list else None if needed else "?"
-    place = to.add_argument(name, metavar=mark.metavar, help=mark.help, nargs=many, default=default)
-    place.type = None if kind is list else kind
-
-
-def _add_option(
-    group: "argparse._ActionsContainer", name: str, kind: type, mark: Option, *, needed: bool, default: Any
-) -> None:
-    told = mark.help
-    if mark.env:
-        told += f" [{mark.env}]"
-        default = kind(os.environ[mark.env]) if os.environ.get(mark.env) else default
-    # A percent sign is argparse's own there.
-    told = told.replace("%", "%%")
-    if kind is bool:
-        group.add_argument(*mark.names, dest=name, action="store_true", default=default, help=told)
-        if mark.off:
-            group.add_argument(
-                mark.off, dest=name, action="store_false", default=default, help="The default."
-            )
-        return
-    group.add_argument(
-        *mark.names,
-        dest=name,
-        type=_bounded(kind, mark),
-        default=default,
-        required=needed,
-        metavar=mark.metavar or {int: "N", float: "NUMBER", str: "TEXT"}.get(kind, "PATH"),
-        help=told + (f" Default: {default}." if kind in (int, float) and default is not None else ""),
-    )
-
-
-def _bounded(kind: type, mark: Option) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if mark.least is not None and not value >= mark.least:
-            raise argparse.ArgumentTypeError(f"{text} is less than {mark.least:g}")
-        if mark.most is not None and not value <= mark.most:
-            raise argparse.ArgumentTypeError(f"{text} is more than {mark.most:g}")
-        return value
-
-    return read
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, _Parameter]:

@@ -39,13 +39,19 @@ _WITH_VALUE = ("--url", "--home")
 """Options that may stand before the command's name, and are followed by a word of their own."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; the entry point of `strata`."""
+def main() -> int:
+    """The entry point of `strata`: run the command and return its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = run(sys.argv[1:])
+    # The interpreter looks through everything once more before it ends: what is frozen is left out.
+    gc.freeze()
+    return code
+
+
+def run(given: list[str]) -> int:
+    """Run the command with these arguments and return its exit code; whatever fails becomes one."""
     # What a start makes stays: looking through it for garbage as often as usual takes a tenth of a short command.
     gc.set_threshold(20_000, 20, 20)
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments is None:
-        signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(given)
     except Ended as end:

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich import filesize
-
 from client.errors import CommandFailed
 from client.report import Done, Report, Skipped
 
@@ -159,6 +157,8 @@ def print_out(line: str) -> None:
 
 def summary(report: Report) -> str:
     """A transfer in one line."""
+    from rich import filesize
+
     counts = report.counts
     words = [
         f"{counts[status]:,} {status}" for status in ("committed", "received", "unchanged") if counts[status]

@@ -35,6 +35,10 @@ class SyncFolder(NamedTuple):
         """Where the folder's memory is, below the STRATA_HOME `home`."""
         return home / "sync" / f"{self.key}.db"
 
+    def lock_path(self, home: Path) -> Path:
+        """What whoever syncs the folder holds meanwhile."""
+        return home / "sync" / f"{self.key}.lock"
+
 
 def find_folder(given: Path) -> SyncFolder:
     """The folder that the path `given` names; raises LocalProblem when there is none, or it can't be listed."""
@@ -56,7 +60,7 @@ def only_one(folder: SyncFolder, home: Path) -> Iterator[None]:
 
     The operating system lets go of the lock with the process, however that ends.
     """
-    path = folder.state_path(home).with_suffix(".lock")
+    path = folder.lock_path(home)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a+b") as file:
         # Whoever asks for the status holds it for a blink.

@@ -23,7 +23,7 @@ from client.sync.digest import digest_of
 from client.sync.folder import find_folder, only_one
 from client.sync.ignoring import IGNORE_FILE
 from client.sync.run_outcome import Outcome
-from client.sync.settled import keep, kept
+from client.sync.settled import keep_as_it_is, kept
 from client.sync.wire_count import WireMeter
 
 
@@ -52,7 +52,7 @@ def glance(place: Place, given: Path, meter: WireMeter, outcome: Outcome) -> Gla
         if digest != state.digest:
             return Glance.CHANGED_HERE
         state.tell(outcome)
-        keep(database, state)
+        keep_as_it_is(folder.lock_path(place.home))
     return Glance.UNCHANGED
 
 

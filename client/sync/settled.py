@@ -1,8 +1,10 @@
 """What a run that leaves nothing open keeps, so that the next one can see at a glance that nothing has changed."""
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from client.errors import Refused
@@ -38,8 +40,29 @@ def settled_as(digest: str, entries: int, passed_over: Sequence[PassedOver]) -> 
 
 def keep(database: Database, state: Settled | None) -> None:
     """Note that a run has ended now, and how; None when something is open."""
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    database.put(settled=json.dumps(state) if state else None, finished_at=now)
+    database.put(settled=json.dumps(state) if state else None, finished_at=_shown(datetime.now(UTC)))
+
+
+def keep_as_it_is(lock: Path) -> None:
+    """Note that a run has ended now, and that what was kept holds.
+
+    Only a time has changed, and the database would wait for the disk: the time of the folder's lock file tells it.
+    """
+    os.utime(lock)
+
+
+def finished_at(database: Database, lock: Path) -> str | None:
+    """When the last run ended, in UTC; None when none has."""
+    kept_at = database.get("finished_at")
+    if kept_at is None:
+        return None
+    touched_at = _shown(datetime.fromtimestamp(lock.stat().st_mtime, UTC)) if lock.exists() else kept_at
+    # Times of one form and zone: the later one is the greater text.
+    return max(kept_at, touched_at)
+
+
+def _shown(time: datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def kept(database: Database) -> Settled | None:

@@ -14,6 +14,7 @@ from client.sync.folder import SyncFolder, only_one
 from client.sync.matching import composed
 from client.sync.rounds import read_ignores
 from client.sync.scanning import asking, scan_folder
+from client.sync.settled import finished_at
 from client.sync.trees import Fingerprint, Kind, Names
 
 
@@ -57,7 +58,7 @@ def standing_of(folder: SyncFolder, database: Database, home: Path) -> Standing:
             before.pop(known, None)
     return Standing(
         database.get("url") or "",
-        database.get("finished_at"),
+        finished_at(database, folder.lock_path(home)),
         _is_running(folder, home),
         len(rows),
         new,

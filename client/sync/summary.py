@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from rich import filesize
-
 from client.screen import Document, error_member
 from client.sync.run_outcome import Outcome, shown_path
 from client.sync.tally import Tally
@@ -59,6 +57,8 @@ def run_line(outcome: Outcome, tally: Tally, wire: WireCount) -> str:
     """A run in one line."""
     words = [f"{tally.counts[name]:,} {words}" for name, words in COUNTS.items() if tally.counts[name]]
     line = ", ".join(words) or ("in step" if outcome.settled else "nothing to do")
+    from rich import filesize
+
     travelled = f"{filesize.decimal(wire.sent)} sent, {filesize.decimal(wire.received)} received"
     ratio = ratio_of(tally, wire)
     if ratio is None:

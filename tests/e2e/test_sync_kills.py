@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from client.cli import main
+from client.cli import run
 from client.sync.landing import Landing
 from tests.e2e.sync_folders import Device, chance, sign_up, until_equal
 from tests.support.system import System
@@ -170,7 +170,7 @@ def test_a_full_disk_stops_what_comes_down_and_keeps_what_was_there(
         for name, value in ben.strata.environment.items():
             patch.setenv(name, value)
         patch.setattr("client.part_file.os.pwrite", full)
-        assert main(["--json", "sync", str(ben.folder)]) == 8
+        assert run(["--json", "sync", str(ben.folder)]) == 8
     assert '"code":"disk_full"' in capfd.readouterr().out
     assert ben.tree == {"a": b"old", "from ben": b"goes up all the same"}
     assert until_equal(pair).keys() == {"a", "b", "from ben"}
@@ -198,7 +198,7 @@ def test_a_file_that_changes_while_a_run_goes_on_is_neither_torn_nor_lost(
         for name, value in ben.strata.environment.items():
             patch.setenv(name, value)
         patch.setattr(Landing, "keep", save_before)
-        assert main(["--json", "sync", str(ben.folder)]) == 0
+        assert run(["--json", "sync", str(ben.folder)]) == 0
     assert set(until_equal(pair).values()) == {b"from ann", b"saved in the last moment"}
     capfd.readouterr()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.cli import main
+from client.cli import run
 from client.errors import Stopped
 from client.sync.actions import Plan
 from client.sync.digest import Ignores
@@ -33,7 +33,7 @@ class Here:
     def sync(self, device: Device) -> int:
         for name, value in device.strata.environment.items():
             self.patch.setenv(name, value)
-        code = main(["--json", "sync", str(device.folder)])
+        code = run(["--json", "sync", str(device.folder)])
         self._capture.readouterr()
         return code
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.cli import main
+from client.cli import run
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -46,7 +46,7 @@ class Command:
         self._capture.readouterr()
         with self._patch.context() as patch:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            code = main([str(argument) for argument in arguments])
+            code = run([str(argument) for argument in arguments])
         out, err = self._capture.readouterr()
         return code, out, err.decode()
 

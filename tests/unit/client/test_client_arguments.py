@@ -51,7 +51,16 @@ def test_options_may_stand_anywhere() -> None:
 
 
 def test_what_follows_two_dashes_is_no_option() -> None:
-    assert parsed("--since=1h", "--", "-j", "--odd")["sources"] == ["-j", "--odd"]
+    assert parsed("--since=1h", "x", "--", "-j", "--odd")["sources"] == ["x", "-j", "--odd"]
+
+
+@pytest.mark.parametrize("words", [("-j", "3"), ("-j3",), ("-j=3",), ("--jobs", "3"), ("--jobs=3",)])
+def test_a_value_stands_behind_its_option_or_at_it(words: tuple[str, ...]) -> None:
+    assert parsed("a", "--since", "1h", *words)["jobs"] == 3
+
+
+def test_a_value_may_begin_with_a_dash() -> None:
+    assert parsed("a", "--since", "-1h")["since"] == "-1h"
 
 
 def test_the_last_of_two_opposites_counts() -> None:
@@ -71,13 +80,14 @@ def test_a_variable_stands_in_for_an_option(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (("--since", "1h"), "SOURCE"),
         (("a",), "--since"),
-        (("a", "--since"), "expected one argument"),
+        (("a", "--since"), "--since needs a value"),
         (("a", "--since", "1h", "--jobs", "0"), "0 is less than 1"),
         (("a", "--since", "1h", "--jobs", "33"), "33 is more than 32"),
         (("a", "--since", "1h", "--jobs", "many"), "'many' is not a number"),
         (("a", "--since", "1h", "--rate", "nan"), "nan is less than 0.5"),
         (("a", "--since", "1h", "--rat", "2"), "--rat"),
         (("a", "--since", "1h", "--unknown"), "--unknown"),
+        (("a", "--since", "1h", "--watch=yes"), "--watch takes no value"),
     ],
 )
 def test_what_can_t_be_understood_is_said(words: tuple[str, ...], told: str) -> None:
