@@ -30,7 +30,7 @@ PAGE, PAGES = 100, 100
 KEEP = timedelta(days=14)
 """How long an event waits for a bus. Who follows the journal has heard of it long ago."""
 
-LINGER = 0.05
+LINGER = 0.2
 """Seconds that an event waits for company after its commit: the bell has been rung already."""
 
 MOST_NOTED = 10_000

@@ -160,6 +160,7 @@ MISTAKES = {
     "DB_THREADS": "0",
     "BLOB_ACCOUNT_URL": "https://account.blob.core.windows.net",
     "REDIS_HOST": "https://name.region.redis.azure.net",
+    "SERVICEBUS_NAMESPACE": "sb://name.servicebus.windows.net/",
     "STRATA_SECRET": "dG9vIHNob3J0IHRvIGJlIGEgc2VjcmV0",
     "TOKEN_SIGNING_KEY": "a key that is none at all",
     "MAX_FILE_BYTES": "much",
@@ -194,17 +195,26 @@ def test_redis_has_one_address() -> None:
         load(GOOD | host | {"REDIS_URL": "redis://127.0.0.1:6379/0"})
 
 
+def test_service_bus_has_one_address_or_none() -> None:
+    assert not load(GOOD).has_bus
+    namespace = {"SERVICEBUS_NAMESPACE": "name.servicebus.windows.net"}
+    assert load(GOOD | namespace).has_bus
+    with pytest.raises(SettingsError, match="either SERVICEBUS_CONNECTION_STRING or SERVICEBUS_NAMESPACE"):
+        load(GOOD | namespace | {"SERVICEBUS_CONNECTION_STRING": "Endpoint=sb://name/"})
+
+
 SECRETS = {
     "STRATA_SECRET": GOOD["STRATA_SECRET"],
     "TOKEN_SIGNING_KEY": private_key(),
     "BLOB_CONNECTION_STRING": "AccountName=a;AccountKey=c3RvcmUga2V5",
     "METADATA_DB_URL": "mssql+pyodbc://sa:database-password@server/db",
+    "SERVICEBUS_CONNECTION_STRING": "Endpoint=sb://n/;SharedAccessKeyName=n;SharedAccessKey=YnVzIGtleQ",
 }
 
 
 def test_nothing_secret_in_logs_settings_don_t_show_it() -> None:
     shown = repr(load(GOOD | SECRETS)) + str(load(GOOD | SECRETS))
-    for word in (GOOD["STRATA_SECRET"], "PRIVATE KEY", "c3RvcmUga2V5", "database-password"):
+    for word in (GOOD["STRATA_SECRET"], "PRIVATE KEY", "c3RvcmUga2V5", "database-password", "YnVzIGtleQ"):
         assert word not in shown
 
 
@@ -215,6 +225,7 @@ def test_nothing_secret_in_logs_mistakes_don_t_show_it() -> None:
         assert MISTAKES[name] not in str(refused.value)
     assert "database-password" not in str(refused.value)
     assert "c3RvcmUga2V5" not in str(refused.value)
+    assert "YnVzIGtleQ" not in str(refused.value)
 
 
 HOSTS_OWN = re.compile(r"FUNCTIONS_[A-Z_]+|AzureWebJobs[A-Za-z_.]+|PYTHON_[A-Z_]+|WEBSITE_[A-Z_]+")

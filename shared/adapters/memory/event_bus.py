@@ -1,6 +1,7 @@
 """A bus within one process: the strict fake of the others.
 
-What a test may look at: `published` events that nobody has taken, `backlogs` by device, and `dead` letters.
+What a test may look at: `published` events that nobody has taken, `backlogs` by device, and `dead` letters. A
+backlog that is `held` is somebody else's to collect.
 """
 
 from collections import defaultdict
@@ -21,6 +22,7 @@ class MemoryEventBus:
         self.away = False
         self.published: list[FileEvent] = []
         self.backlogs: dict[DeviceId, list[bytes]] = defaultdict(list)
+        self.held: set[DeviceId] = set()
         self.dead: list[tuple[Letter, str]] = []
         self._seen: set[str] = set()
         self._answering = True
@@ -43,6 +45,8 @@ class MemoryEventBus:
 
     async def collect(self, device: DeviceId) -> Collected:
         self._ask()
+        if device in self.held:
+            return Collected([], busy=True)
         hints, refused = [], 0
         for body in self.backlogs.pop(device, []):
             try:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from shared.adapters.memory.audit_log import MemoryAuditLog
 from shared.adapters.memory.event_bus import MemoryEventBus
@@ -15,8 +17,11 @@ from shared.adapters.ringing import RingingMetadata
 from shared.domain.accounts import Caller, Role
 from shared.domain.errors import Unavailable
 from shared.domain.events import FileEvent, write_event
+from shared.domain.ids import NodeId
 from shared.ports.event_bus import Letter
+from shared.ports.metadata import Transaction
 from shared.ports.presence import WaitId
+from shared.ports.tables_journal import Change, ChangeKind
 from shared.ports.tables_outbox import EventKey
 from shared.usecases.audit_events import AuditEvents
 from shared.usecases.check_health import LATE, CheckHealth
@@ -167,6 +172,23 @@ async def test_a_change_that_fails_is_told_to_nobody(events: Events, world: Worl
     assert told == [(await world.namespace_of(ann), made.seq)]
 
 
+async def test_of_a_transaction_that_ran_twice_the_second_counts(
+    events: Events, world: World, ann: Caller
+) -> None:
+    told: list[EventKey] = []
+    namespace, first = await world.namespace_of(ann), iter((True, False))
+
+    def work(tx: Transaction) -> None:
+        if next(first):
+            seq = tx.namespaces.advance(namespace, delta=0)
+            made = Change(ChangeKind.FOLDER_CREATED, NodeId(world.ids.new()), None, ann.device_id)
+            tx.journal.record(namespace, seq, [made], now=world.clock.now())
+            raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+
+    await RingingMetadata(world.metadata, events.wakeups, told.extend).write(work)
+    assert (told, events.waiting()) == ([], [])
+
+
 # --- the devices
 
 
@@ -231,6 +253,9 @@ async def test_a_backlog_that_can_t_be_collected_now_is_collected_later(
     events.bus.away = True
     assert await events.collect(away.device_id) == []
     events.bus.away = False
+    events.bus.held.add(away.device_id)
+    assert await events.collect(away.device_id) == []
+    events.bus.held.clear()
     assert await world.metadata.read(lambda tx: tx.backlogs.is_noted(away.device_id))
     assert len(await events.collect(away.device_id)) == 1
     assert not await world.metadata.read(lambda tx: tx.backlogs.is_noted(away.device_id))
