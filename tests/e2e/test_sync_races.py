@@ -1,5 +1,6 @@
 """Somebody works on the same things at the same moment: what a run believed when it planned is not so any more."""
 
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,13 @@ import pytest
 from client.cli import run
 from client.errors import Stopped
 from client.sync.actions import Plan
+from client.sync.contents import Contents
 from client.sync.digest import Ignores
 from client.sync.executing import Executor
+from client.sync.landing import Landing
 from client.sync.ledger import Ledger
 from client.sync.scanning import Scan, scan_folder
+from client.sync.trees import Names
 from tests.e2e.sync_folders import Device, sign_up, until_equal
 from tests.support.system import System
 
@@ -256,3 +260,47 @@ def test_a_file_that_a_killed_run_has_deleted_and_that_comes_back_stays(
     _killed_before_it_wrote_down(here, ann)
     ann.write("a", b"content")
     assert until_equal(pair) == {"a": b"content", "b": b"another"}
+
+
+def test_what_has_come_is_not_read_again(pair: list[Device], here: Here) -> None:
+    ann, ben = pair
+    time.sleep(0.1)  # what was written in this very moment would be looked at once more
+    ann.write("large", random.Random(3).randbytes(3_000_000))
+    for number in range(20):
+        ann.write(f"small/{number}", b"%d" % number)
+    ann.sync()
+    time.sleep(0.1)
+    read: list[Names] = []
+    look = Contents.read
+
+    def noting(self: Contents, path: Names, *arguments: object) -> object:
+        read.append(path)
+        return look(self, path, *arguments)  # type: ignore[arg-type]
+
+    here.patch.setattr(Contents, "read", noting)
+    assert here.sync(ben) == 0
+    assert ben.tree == ann.tree
+    assert read == []
+    ben.write("small/7", b"8")
+    assert here.sync(ben) == 0
+    assert set(read) == {("small", "7")}
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_an_edit_in_the_moment_after_a_landing_is_sent(pair: list[Device], here: Here, name: str) -> None:
+    """Of the same size, so that only its time tells, and before anything was written down about what has landed."""
+    ann, ben = pair
+    size = 100 if name == "small" else 3_000_000
+    ann.write(name, b"from ann".ljust(size, b"."))
+    ann.sync()
+    keep = Landing.keep
+
+    def edit_behind(self: Landing, *arguments: object) -> object:
+        identity = keep(self, *arguments)  # type: ignore[arg-type]
+        ben.write(name, b"from ben".ljust(size, b"."))
+        return identity
+
+    with here.patch.context() as patch:
+        patch.setattr(Landing, "keep", edit_behind)
+        assert here.sync(ben) == 0
+    assert until_equal(pair) == {name: b"from ben".ljust(size, b".")}
