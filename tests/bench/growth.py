@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -94,8 +95,8 @@ async def _costs(path: Path, size: int) -> dict[str, float]:
     folders = [NodeId(ids.new()) for _ in range(10)]
     await metadata.write(lambda tx: _plant_folders(tx, ns, caller, folders))
     for start in range(0, size, _AT_ONCE):
-        stop = min(size, start + _AT_ONCE)
-        await metadata.write(lambda tx, some=range(start, stop): _plant(tx, ns, caller, folders, some))
+        some = range(start, min(size, start + _AT_ONCE))
+        await metadata.write(partial(_plant, ns=ns, caller=caller, folders=folders, numbers=some))
 
     seals = HmacSeals(bytes(32))
     commit = CommitFile(metadata, clock, ids, 2**40, day)

@@ -33,10 +33,11 @@ def rows(folder: Path) -> Iterator[Row]:
         strata = Strata(folder / "home", system.url)
         strata.sign_up("bench-large")
         large = write_random(folder / "large.bin", 2048 * MIB, seed=2)
-        for name, command in (
-            ("up", ["up", large, "/large.bin"]),
-            ("down", ["down", "/large.bin", folder / "back.bin"]),
-        ):
+        commands: dict[str, list[str | Path]] = {
+            "up": ["up", large, "/large.bin"],
+            "down": ["down", "/large.bin", folder / "back.bin"],
+        }
+        for name, command in commands.items():
             spent = run([strata.program(), *command, "--quiet"], strata.environment)
             yield Row(
                 f"strata {name}, 2 GiB",

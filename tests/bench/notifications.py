@@ -154,7 +154,7 @@ async def _fill(crowd: Crowd) -> None:
     [[token]] = crowd.tokens
     async with crowd.session() as callers:
         for number in range(ENTRIES):
-            body = {"path": f"/file-{number:04}.txt", "base_version": None, "blocks": []}
+            body: dict[str, object] = {"path": f"/file-{number:04}.txt", "base_version": None, "blocks": []}
             await callers.ask(token, "POST", "/api/files/commit", json=body)
 
 

@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from client.sync.planning import plan
 from client.sync.trees import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from tests.bench.measuring import MIB, Row, cpu_of, run, timed, write_random
+from tests.bench.measuring import MIB, Row, Spent, cpu_of, run, timed, write_random
 from tests.support.system import Strata, System
 
 SIZE = 512 * MIB
@@ -27,11 +27,12 @@ def rows(folder: Path) -> Iterator[Row]:
             # The peer goes first: each meets the same, nearly empty Azurite.
             peer_up = timed(lambda: _raw_up(raw, original))
             peer_down = timed(lambda: _raw_down(raw, folder / "raw-back.bin"))
-        for name, command, peer in (
+        commands: list[tuple[str, list[str | Path], Spent]] = [
             ("up", ["up", original, "/large.bin"], peer_up),
             ("down", ["down", "/large.bin", folder / "back.bin"], peer_down),
             ("up --direct", ["up", "--direct", other, "/other.bin"], peer_up),
-        ):
+        ]
+        for name, command, peer in commands:
             before = cpu_of(host.child.pid)
             spent = run([strata.program(), *command, "--quiet"], strata.environment)
             server = cpu_of(host.child.pid) - before
