@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
-from client.batches import Commit, read_manifests, read_results, write_batch
+from client.batches import Commit, Packed, read_manifests, read_results, write_batch, write_blocks
 from client.credentials import Credentials
 from client.errors import CommandFailed, NotThere
 from client.session import JSON, Session
@@ -112,6 +112,15 @@ class Api:
         if compressed:
             headers["Content-Encoding"] = "zstd"
         self._session.send(Call("POST", "upload", headers=headers, body=body))
+
+    def upload_blocks(self, blocks: Sequence[Packed]) -> int:
+        """Send several blocks of at most MOST_CONTENT plain bytes in all; returns the bytes of the request's body.
+
+        Raises Corrupt when one of them was damaged on its way, and Refused: then none of them has arrived.
+        """
+        headers, body = write_blocks(blocks)
+        self._session.send(Call("POST", "blocks/batch", headers=headers, body=body))
+        return len(body)
 
     def grant_blocks(self, blocks: Sequence[BlockRef]) -> dict[str, Grant]:
         """Rights to put blocks into storage, by hash: one for each of at most MOST_GRANTS that the server lacks.

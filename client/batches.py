@@ -7,6 +7,7 @@ blocks they are is found by their hashes, so nothing has to be said about them b
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,9 +16,10 @@ from client.errors import CommandFailed, Unexpected
 from client.refusals import error_of
 from client.transport import encode
 from client.wire import Batched, Committed, Manifest, ManyManifests, Outcome, PackedManifest, decode
-from shared.domain.blocks import BlockRef
+from shared.domain.blocks import BlockRef, Buffer, Sha256
 
 MEDIA = "application/vnd.strata.batch"
+BLOCKS_MEDIA = "application/vnd.strata.blocks"
 
 MOST_FILES = 1_000
 """Files of one batch: the interface's limit."""
@@ -61,6 +63,24 @@ def write_batch(
     if compressing and pays(b"".join(contents) or line) and (frame := compress(plain)):
         return {**headers, "Content-Encoding": "zstd"}, frame
     return headers, plain
+
+
+class Packed(NamedTuple):
+    """A block on its way: `body` holds it, as a zstd frame if it is `compressed`."""
+
+    sha256: Sha256
+    body: Buffer
+    compressed: bool
+
+
+def write_blocks(blocks: Sequence[Packed]) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a request that brings these blocks and commits nothing."""
+    told = [
+        {"sha256": each.sha256, "size": len(each.body), "codec": "zstd" if each.compressed else "none"}
+        for each in blocks
+    ]
+    body = b"".join((encode({"blocks": told}), b"\n", *(each.body for each in blocks)))
+    return {"Content-Type": BLOCKS_MEDIA}, body
 
 
 def read_results(body: bytes, files: int) -> list[Committed | CommandFailed]:

@@ -5,9 +5,10 @@ is the permission, so nothing of the login goes there; and it is a secret, so it
 lasts for minutes: a long transfer outlives it, and then a new manifest has new ones.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Self
+from typing import Self, TypeVar
 
 from client.api import Api
 from client.compression import decode
@@ -26,6 +27,9 @@ STORED_AT_MOST = BLOCK_SIZE + 64 * 1024
 VERIFY_TRIES = 2
 GRANT_TRIES = 4
 """How often a block is asked for with new URLs. More means that they expire at once: a clock is wrong."""
+
+
+W = TypeVar("W")
 
 
 class GrantEnded(Exception):
@@ -148,6 +152,26 @@ class VersionReader:
                 self._renew(generation)
         raise damaged or Unreachable("the storage refuses every new grant to read: is a clock wrong?")
 
+    def fetch_together(self, indexes: Sequence[int]) -> None:
+        """Read the stored bytes of blocks that lie side by side with one request, for `block` to find them.
+
+        What goes wrong here is no failure yet: `block` reads each by itself, with all its tries.
+        """
+        with self._lock:
+            places = [self._current.manifest.blocks[index] for index in indexes]
+        start = places[0].offset
+        try:
+            content = self._blocks.read_range(places[0].url, start, places[-1].stop - start)
+        except (GrantEnded, Corrupt):
+            return
+        view = memoryview(content)
+        self._stored.update(
+            {
+                index: view[place.offset - start : place.stop - start]
+                for index, place in zip(indexes, places, strict=True)
+            }
+        )
+
     def _renew(self, seen: int) -> None:
         with self._lock:  # one thread asks, the others find the answer
             if self._current.generation != seen:
@@ -158,6 +182,24 @@ class VersionReader:
             if new.root_hash != old.root_hash or len(new.blocks) != len(old.blocks):
                 raise Corrupt("a version has another content than a moment ago")
             self._current = _Current(new, seen + 1)
+
+
+def side_by_side(version: VersionReader, wanted: Sequence[W], index_of: Callable[[W], int]) -> list[list[W]]:
+    """What is wanted, in runs whose blocks lie one behind the other in one blob and make up a block's size at most."""
+    blocks = version.manifest.blocks
+    runs: list[list[W]] = []
+    start = 0
+    before: BlockPlace | None = None
+    for each in wanted:
+        place = blocks[index_of(each)]
+        follows = before is not None and (before.url, before.stop) == (place.url, place.offset)
+        if follows and place.stop - start <= STORED_AT_MOST:
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+            start = place.offset
+        before = place
+    return runs
 
 
 def check(manifest: Manifest) -> None:

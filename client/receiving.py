@@ -15,7 +15,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from client.api import Api
-from client.block_fetching import BlockReader, VersionReader
+from client.block_fetching import BlockReader, VersionReader, side_by_side
 from client.crew import Crew
 from client.errors import CommandFailed
 from client.pack_fetching import GROUP_CONTENT, GROUP_FILES, read_versions
@@ -120,8 +120,8 @@ class Receiver:
         incoming.open_blocks = len(places)
         if not places:
             self._conclude(incoming)
-        for index, offsets in places:
-            self._crew.submit(partial(self._fetch, incoming, index, offsets), urgent=True)
+        for run in side_by_side(incoming.version, places, lambda one: one[0]):
+            self._crew.submit(partial(self._fetch_run, incoming, run), urgent=True)
 
     def _open_target(
         self, wanted: Wanted, found: VersionReader | CommandFailed | None, *, grouped: bool
@@ -140,10 +140,13 @@ class Receiver:
             return None
         return _Incoming(wanted, version, target, grouped=grouped)
 
-    def _fetch(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
-        self._fetch_into(incoming, index, offsets)
+    def _fetch_run(self, incoming: _Incoming, run: list[tuple[int, list[int]]]) -> None:
+        if len(run) > 1 and incoming.error is None:
+            incoming.version.fetch_together([index for index, _ in run])
+        for index, offsets in run:
+            self._fetch_into(incoming, index, offsets)
         with self._lock:
-            incoming.open_blocks -= 1
+            incoming.open_blocks -= len(run)
             last = incoming.open_blocks == 0
         if last:
             self._conclude(incoming)

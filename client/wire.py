@@ -167,6 +167,11 @@ class BlockPlace(Answer, frozen=True):
     stored_size: int
     codec: str
 
+    @property
+    def stop(self) -> int:
+        """Where the bytes behind it begin."""
+        return self.offset + self.stored_size
+
 
 class PackedPlace(Answer, frozen=True):
     """As a block's place, with the number of its address `at` in a list of them."""

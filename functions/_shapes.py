@@ -1,7 +1,7 @@
 """The JSON that requests carry and answers show."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +76,18 @@ class Batch(msgspec.Struct):
 
     files: list[Commit]
     sizes: list[Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]] = []
+
+
+class SentBlock(msgspec.Struct):
+    """`size` bytes follow, which hold the block in `codec`."""
+
+    sha256: str
+    size: Annotated[int, Meta(ge=1, le=BLOCK_SIZE)]
+    codec: Literal["none", "zstd"] = "none"
+
+
+class SentBlocks(msgspec.Struct):
+    blocks: Annotated[list[SentBlock], Meta(min_length=1)]
 
 
 class OneVersion(msgspec.Struct):

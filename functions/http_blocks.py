@@ -2,6 +2,7 @@
 
 import azure.functions as func
 
+from functions._batches import blocks_of
 from functions._http import answer, body_of, caller_of, codec_of, json_of, namespace_of
 from functions._routes import RouteTable
 from functions._shapes import MAX_GRANTS, MAX_HASHES, Hashes, Wanted
@@ -28,6 +29,14 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
         return answer(
             {"message": "Block uploaded successfully", "block_id": block.sha256, "size": block.size},
             status=201,
+        )
+
+    @served.route(bp, "api/blocks/batch", "POST")
+    async def upload_blocks(req: func.HttpRequest) -> func.HttpResponse:
+        caller = caller_of(req, app)
+        admitted = await app.admit_blocks(caller, namespace_of(req), blocks_of(req))
+        return answer(
+            {"blocks": [{"block_id": block.sha256, "size": block.size} for block in admitted]}, status=201
         )
 
     @served.route(bp, "api/blocks/check", "POST")

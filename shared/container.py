@@ -33,6 +33,7 @@ from shared.ports.presence import Presence
 from shared.ports.system import Clock, Ids
 from shared.ports.wakeups import Wakeups
 from shared.usecases.admit_block import AdmitBlock, CheckBlocks
+from shared.usecases.admit_blocks import AdmitBlocks
 from shared.usecases.admit_staged_block import AdmitStagedBlock
 from shared.usecases.audit_events import AuditEvents
 from shared.usecases.change_folders import ChangeFolders
@@ -97,6 +98,7 @@ class Application:
     register: Register
     sign_in: SignIn
     admit_block: AdmitBlock
+    admit_blocks: AdmitBlocks
     check_blocks: CheckBlocks
     commit_file: CommitFile
     commit_batch: CommitBatch
@@ -201,6 +203,7 @@ def build(settings: Settings) -> Application:
         register=Register(metadata, passwords, clock, ids, settings.quota_bytes),
         sign_in=SignIn(metadata, passwords, tokens, clock, ids, lifetimes),
         admit_block=admit_block,
+        admit_blocks=AdmitBlocks(admit_block),
         check_blocks=check_blocks,
         commit_file=commit_file,
         commit_batch=CommitBatch(admit_block, commit_file),

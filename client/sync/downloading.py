@@ -14,7 +14,7 @@ from threading import Lock
 import msgspec
 
 from client.api import Api
-from client.block_fetching import BlockReader, VersionReader
+from client.block_fetching import BlockReader, VersionReader, side_by_side
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere, Stopped
 from client.pack_fetching import read_versions
@@ -173,6 +173,7 @@ class Downloader:
             places.setdefault(block.sha256, []).append(offset)
             offset += block.size
         here = self._blocks_here(incoming.action)
+        wanted: list[tuple[int, list[int]]] = []
         for sha256, index in first.items():
             size, offsets = blocks[index].size, places[sha256]
             if incoming.landing.resumes and all(incoming.landing.holds(at, size, sha256) for at in offsets):
@@ -184,12 +185,15 @@ class Downloader:
                     incoming.landing.write(content, offsets)
                     self._on_bytes(size * len(offsets))
                     continue
-            with incoming.lock:
-                incoming.open_ends += 1
-            if len(first) == 1:  # a small file: this thread does it all
-                self._fetch(incoming, index, offsets)
+            wanted.append((index, offsets))
+        runs = side_by_side(incoming.version, wanted, lambda one: one[0])
+        with incoming.lock:
+            incoming.open_ends += len(runs)
+        for run in runs:
+            if len(runs) == 1:  # a small file: this thread does it all
+                self._fetch(incoming, run)
             else:
-                self._crew.submit(partial(self._fetch, incoming, index, offsets), urgent=True)
+                self._crew.submit(partial(self._fetch, incoming, run), urgent=True)
         self._close_end(incoming)
 
     def _blocks_here(self, action: Download) -> Mapping[Sha256, "_Spot"]:
@@ -203,15 +207,18 @@ class Downloader:
                 offset += block.size
         return spots
 
-    def _fetch(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
+    def _fetch(self, incoming: _Incoming, run: list[tuple[int, list[int]]]) -> None:
         error: CommandFailed | None = None
         if incoming.error is None:
             try:
-                plain = incoming.version.block(index)
-                incoming.landing.write(plain, offsets)
-                self._on_bytes(len(plain) * len(offsets))
-                with incoming.lock:
-                    incoming.fetched += len(plain)
+                if len(run) > 1:
+                    incoming.version.fetch_together([index for index, _ in run])
+                for index, offsets in run:
+                    plain = incoming.version.block(index)
+                    incoming.landing.write(plain, offsets)
+                    self._on_bytes(len(plain) * len(offsets))
+                    with incoming.lock:
+                        incoming.fetched += len(plain)
             except CommandFailed as failure:
                 if failure.fatal and failure.code != DISK_FULL:
                     raise

@@ -14,9 +14,9 @@ from threading import Lock
 from client.api import MOST_HASHES, Api
 from client.batch_sending import ENOUGH
 from client.batches import MOST_FILES, Commit
-from client.compression import compress
 from client.crew import Crew
-from client.errors import BlocksMissing, CommandFailed, Conflicting, Corrupt, LocalProblem, NotThere
+from client.errors import BlocksMissing, CommandFailed, Conflicting, LocalProblem, NotThere
+from client.gateway_sending import grouped, send_blocks
 from client.reading import Identity, read_again
 from client.sync.actions import Upload
 from client.sync.local_changes import LocalFolder, Outdated
@@ -29,8 +29,6 @@ from shared.domain.cutting import MIN_SIZE
 COMMIT_TRIES = 4
 """How often a commit is made whose blocks the server turns out to lack."""
 
-SEND_TRIES = 3
-"""How often a block is sent that arrives damaged."""
 
 ASKED_FROM = 256
 """Bytes: a smaller block is sent without asking whether the server has it, since the question costs as much."""
@@ -196,6 +194,7 @@ class Uploader:
             return
         self._on_bytes(sum(ref.size for ref in file.blocks if ref.sha256 not in lacking))
         begun: set[Sha256] = set()
+        mine: list[tuple[BlockRef, int]] = []
         for ref, offset in _offsets(file.blocks):
             if ref.sha256 not in lacking or ref.sha256 in begun:
                 continue
@@ -207,36 +206,32 @@ class Uploader:
                 others.append(file)
                 first = len(others) == 1
             if first:  # otherwise it is on its way for another file
-                self._crew.submit(partial(self._send_block, file, ref, offset))
+                mine.append((ref, offset))
+        for group in grouped(mine, lambda one: one[0].size):
+            self._crew.submit(partial(self._send_blocks, file, group))
         self._close_end(file, None)
 
-    def _send_block(self, file: _Outgoing, ref: BlockRef, offset: int) -> None:
+    def _send_blocks(self, file: _Outgoing, group: list[tuple[BlockRef, int]]) -> None:
         error: CommandFailed | None = None
+        spots = {ref.sha256: (offset, ref.size) for ref, offset in group}
+        refs = {ref.sha256: ref for ref, _ in group}
         try:
-            ((_, content),) = read_again(file.path, file.identity, {ref.sha256: (offset, ref.size)})
-            self._deliver(ref, content)
+            read = [(refs[sha], content) for sha, content in read_again(file.path, file.identity, spots)]
+            self._deliver(read)
         except CommandFailed as failure:
             if failure.fatal and failure.code != QUOTA:
                 raise
             error = failure
-        self._on_bytes(ref.size)
-        with self._lock:
-            waiting = self._waiting.pop(ref.sha256)
-        for each in waiting:
-            # Another file may have the block still, which this one has lost: it is planned about again.
-            self._close_end(each, error)
+        for ref, _ in group:
+            self._on_bytes(ref.size)
+            with self._lock:
+                waiting = self._waiting.pop(ref.sha256)
+            for each in waiting:
+                # Another file may have the block still, which this one has lost: it is planned about again.
+                self._close_end(each, error)
 
-    def _deliver(self, ref: BlockRef, content: bytes) -> None:
-        frame = compress(content) if self._compressing else None
-        for left in reversed(range(SEND_TRIES)):
-            try:
-                self._api.upload_block(ref.sha256, frame or content, compressed=frame is not None)
-            except Corrupt:
-                if not left:
-                    raise
-            else:
-                break
-        self._on_sent(len(frame or content))
+    def _deliver(self, blocks: Sequence[tuple[BlockRef, bytes]]) -> None:
+        self._on_sent(send_blocks(self._api, blocks, compressing=self._compressing))
 
     def _close_end(self, file: _Outgoing, error: CommandFailed | None) -> None:
         with file.lock:
@@ -267,7 +262,7 @@ class Uploader:
                 missing = frozenset(error.missing)
                 try:
                     for ref, content in _read(file, [b for b in file.blocks if b.sha256 in missing]):
-                        self._deliver(ref, content)
+                        self._deliver([(ref, content)])
                 except (LocalProblem, Outdated) as failure:
                     return _outdated(failure)
             except Outdated as error:

@@ -105,7 +105,14 @@ class AdmitBlock:
         `reserved` says that quota was set aside for it when its upload was granted. Raises as the call does.
         """
         block = await asyncio.to_thread(examine, body, codec, stated)
-        written = await self.write(authorize, [block], reserved=reserved)
+        await self.admit_examined(authorize, [block], reserved=reserved)
+        return block.ref
+
+    async def admit_examined(
+        self, authorize: Callable[[Transaction], Uploader], blocks: Sequence[Examined], *, reserved: bool
+    ) -> None:
+        """Admit blocks of different hashes, all or none of those that are new. Raises as `write` does."""
+        written = await self.write(authorize, blocks, reserved=reserved)
 
         def finish(tx: Transaction) -> None:
             uploader = authorize(tx)
@@ -113,7 +120,6 @@ class AdmitBlock:
 
         if written.packs:
             await self.metadata.write(finish)
-        return block.ref
 
     async def write(
         self, authorize: Callable[[Transaction], Uploader], blocks: Sequence[Examined], *, reserved: bool

@@ -85,6 +85,7 @@ class FakeServer:
         self.calls: Counter[str] = Counter()
         self.storage_calls: Counter[str] = Counter()
         self.encodings: Counter[str] = Counter()
+        self.sent: list[str] = []
         self.grants: dict[str, str] = {}
         self.staging = Staging(self)
         self.url = self.storage_url = ""
@@ -158,6 +159,8 @@ class FakeServer:
                     return self.staging.grant(request)
                 case "POST", ["upload"]:
                     return self._upload(request)
+                case "POST", ["blocks", "batch"]:
+                    return self._upload_blocks(request)
                 case "POST", ["files", "commit"]:
                     return self._commit(request)
                 case "POST", ["files", "manifests"]:
@@ -228,18 +231,43 @@ class FakeServer:
         return document(200, {"missing": [name for name in dict.fromkeys(hashes) if name not in self.blocks]})
 
     def _upload(self, request: Request) -> Reply:
-        encoding = request.headers.get("content-encoding", "none")
-        plain = request.body
+        encoding, name = request.headers.get("content-encoding", "none"), request.headers["x-content-sha256"]
+        found = self._plain(request.body, encoding, name)
+        if isinstance(found, Reply):
+            return found
+        self._keep(name, found)
+        return document(201, {"message": "Block uploaded successfully", "block_id": name, "size": len(found)})
+
+    def _upload_blocks(self, request: Request) -> Reply:
+        assert request.headers["content-type"] == "application/vnd.strata.blocks"
+        line, _, rest = request.body.partition(b"\n")
+        told = json.loads(line)["blocks"]
+        assert 2 <= len(told) <= 64
+        assert sum(each["size"] for each in told) == len(rest)
+        plain: dict[str, bytes] = {}
+        for each in told:
+            body, rest = rest[: each["size"]], rest[each["size"] :]
+            found = self._plain(body, each["codec"], each["sha256"])
+            if isinstance(found, Reply):
+                return found
+            plain[each["sha256"]] = found
+        assert sum(map(len, plain.values())) <= 8 * 1024 * 1024
+        for name, content in plain.items():
+            self._keep(name, content)
+        return document(201, {"blocks": [{"block_id": name, "size": len(plain[name])} for name in plain]})
+
+    def _plain(self, body: bytes, encoding: str, name: str) -> bytes | Reply:
+        plain = body
         if encoding == "zstd":
-            plain = zstandard.ZstdDecompressor().decompress(plain, max_output_size=BLOCK_SIZE)
+            plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=BLOCK_SIZE)
         self.encodings[encoding] += 1
         if not 1 <= len(plain) <= BLOCK_SIZE:
             return problem(413, "too_large")
-        name = sha256(plain).hexdigest()
-        if name != request.headers["x-content-sha256"]:
-            return problem(422, "hash_mismatch")
+        return plain if name == sha256(plain).hexdigest() else problem(422, "hash_mismatch")
+
+    def _keep(self, name: str, plain: bytes) -> None:
+        self.sent.append(name)
         self.blocks[name] = plain if self.keep_content else b""
-        return document(201, {"message": "Block uploaded successfully", "block_id": name, "size": len(plain)})
 
     def _commit(self, request: Request) -> Reply:
         key = request.headers["idempotency-key"]

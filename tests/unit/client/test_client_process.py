@@ -100,7 +100,7 @@ def test_an_interrupted_download_leaves_nothing(
 
 def test_an_interrupted_upload_commits_nothing(start: Start, server: FakeServer) -> None:
     Path("a").write_bytes(noise(20 * MIB))
-    reached, let_go, server.intercept = stuck(5, "/api/upload")
+    reached, let_go, server.intercept = stuck(2, "/api/blocks/batch")
     process = start("up", "a", "--json")
     assert reached.wait(30)
     process.send_signal(signal.SIGINT)

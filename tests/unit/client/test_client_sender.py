@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from client.api import Api
+from client.batches import Packed
 from client.block_claims import BLOCK_COST, Claim, Claims
 from client.block_putting import BlockPutter
 from client.block_sending import BlockSender
@@ -46,6 +47,11 @@ class Shelf:
         with self.lock:
             assert sha256 not in self.blocks, "sent twice"
             self.blocks[sha256] = body
+
+    def upload_blocks(self, blocks: Sequence[Packed]) -> int:
+        for block in blocks:
+            self.upload_block(block.sha256, bytes(block.body), compressed=block.compressed)
+        return sum(len(block.body) for block in blocks)
 
 
 def send_blocks(shelf: Shelf, contents: list[bytes], *, room: int) -> list[CommandFailed | None]:

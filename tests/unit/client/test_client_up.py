@@ -42,10 +42,11 @@ def test_only_what_the_server_lacks_travels(ann: Command, server: FakeServer) ->
     content = noise(8 * MIB)
     Path("a").write_bytes(content)
     assert status(ann, "a") == (0, "committed")
-    first = server.calls["POST upload"]
+    first = len(server.sent)
+    assert server.calls["POST upload"] + server.calls["POST blocks/batch"] < first
     Path("a").write_bytes(content[: 4 * MIB] + b"!" + content[4 * MIB :])
     assert status(ann, "a") == (0, "committed")
-    assert 1 <= server.calls["POST upload"] - first <= 3
+    assert 1 <= len(server.sent) - first <= 3
     assert server.nodes["/a"].versions[-1].number == 2
     assert server.content("/a") == Path("a").read_bytes()
 
@@ -54,15 +55,16 @@ def test_the_same_content_again_sends_and_commits_nothing(ann: Command, server: 
     Path("a").write_bytes(noise(3 * MIB))
     ann("up", "a")
     server.calls.clear()
+    server.sent.clear()
     assert status(ann, "a") == (0, "unchanged")
-    assert server.calls["POST upload"] == server.calls["POST files/commit"] == 0
+    assert (server.sent, server.calls["POST files/commit"]) == ([], 0)
 
 
 def test_equal_blocks_travel_once(ann: Command, server: FakeServer) -> None:
     Path("zeros").write_bytes(bytes(40 * MIB))
     Path("copy").write_bytes(bytes(40 * MIB))
     assert ann("up", "--to", "/", "zeros", "copy").code == 0
-    assert server.calls["POST upload"] == 1
+    assert len(server.sent) == 1
     assert server.content("/zeros") == server.content("/copy") == bytes(40 * MIB)
 
 
@@ -407,6 +409,24 @@ def test_a_block_that_is_always_damaged_ends_its_file(ann: Command, server: Fake
     result = ann("up", "--to", "/", "a", "b", "--json")
     assert (result.code, result.json["error"]["code"]) == (9, "hash_mismatch")
     assert list(server.nodes) == ["/b"]
+
+
+def test_one_damaged_block_among_several_ends_its_own_file_only(ann: Command, server: FakeServer) -> None:
+    bad_content = b"a" * LARGE
+    Path("a").write_bytes(bad_content)
+    for name in ("b", "c"):
+        Path(name).write_bytes(noise(LARGE))
+    bad = sha256(bad_content).hexdigest()
+
+    def damaged(request: Request) -> Reply | None:
+        sent = request.body if request.path == "/api/blocks/batch" else b""
+        named = bad.encode() in sent or request.headers.get("x-content-sha256") == bad
+        return problem(422, "hash_mismatch") if named else None
+
+    server.intercept = damaged
+    result = ann("up", "--to", "/", "a", "b", "c", "--json")
+    assert (result.code, result.json["error"]["code"]) == (9, "hash_mismatch")
+    assert sorted(server.nodes) == ["/b", "/c"]
 
 
 def test_an_answer_that_makes_no_sense_is_unexpected(ann: Command, server: FakeServer) -> None:

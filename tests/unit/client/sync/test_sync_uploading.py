@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from client.api import Api
-from client.batches import Commit
+from client.batches import Commit, Packed
 from client.crew import Crew
 from client.errors import BlocksMissing, CommandFailed, HeadMoved, Refused, Unreachable
 from client.sync.actions import Upload
@@ -49,6 +49,11 @@ class Server:
         assert hash_of(body) == sha256
         with self.lock:
             self.blocks[sha256] += 1
+
+    def upload_blocks(self, blocks: Sequence[Packed]) -> int:
+        for block in blocks:
+            self.upload_block(block.sha256, bytes(block.body), compressed=block.compressed)
+        return sum(len(block.body) for block in blocks)
 
     def commit(
         self, path: str, base: str | None, blocks: Sequence[BlockRef], modified_at: datetime
