@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from urllib.parse import urlencode
 
 from client.http_addresses import Url, Way, way_to
-from client.http_answers import LONGEST, Answer, HttpFailure, Meter, TimedOut, TooLong
+from client.http_answers import LONGEST, Answer, HttpFailure, Meter, TimedOut
 from client.http_connection import Connection
 
 KEPT = 5.0
@@ -127,17 +127,22 @@ class Http:
             connection.close()
             raise
         self._keep(way, connection, answer.stays)
-        return _unpacked(answer)
+        return answer
 
     def _take(self, way: Way) -> Connection | None:
-        """The connection that was used last of those to a server; closed are those that are too old."""
+        """The connection that was used last of those to a server; closed are those that are too old, or have ended."""
+        found = None
         with self._lock:
             now = monotonic()
-            old = [each for each in self._kept if now - each[2] > KEPT]
+            done = [each for each in self._kept if now - each[2] > KEPT]
             self._kept = [each for each in self._kept if now - each[2] <= KEPT]
-            at = next((n for n in reversed(range(len(self._kept))) if self._kept[n][0] == way), None)
-            found = None if at is None else self._kept.pop(at)[1]
-        for _, connection, _ in old:
+            for each in [each for each in reversed(self._kept) if each[0] == way]:
+                self._kept.remove(each)
+                if each[1].is_quiet:
+                    found = each[1]
+                    break
+                done.append(each)
+        for _, connection, _ in done:
             connection.close()
         return found
 
@@ -157,18 +162,3 @@ class Http:
             self._kept = [each for each in self._kept if each[0] != way]
         for _, connection, _ in gone:
             connection.close()
-
-
-def _unpacked(answer: Answer) -> Answer:
-    if answer.headers.get("content-encoding", "").lower() != "gzip":
-        return answer
-    import zlib
-
-    try:
-        unpacking = zlib.decompressobj(31)
-        body = unpacking.decompress(answer.body, LONGEST)
-    except zlib.error:
-        raise HttpFailure("it answers with a damaged body") from None
-    if unpacking.unconsumed_tail:
-        raise TooLong
-    return answer._replace(body=bytearray(body))

@@ -29,8 +29,16 @@ class Server(NamedTuple):
     @property
     def name(self) -> str:
         """`host`, or `host:port` where the port isn't the scheme's own, as in a URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        return self._bracketed if self.port == _PORTS[self.scheme] else self.address
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as a tunnel is asked for."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.name}"

@@ -106,7 +106,10 @@ class Receiving:
         else:
             self._receive_rest(rest, limit)
             stays = False
-        return Answer(status, self._headers, self._body, stays=stays)
+        body = self._body
+        if body and self._headers.get("content-encoding", "").lower() == "gzip":
+            body = _unpacked(body, limit)
+        return Answer(status, self._headers, body, stays=stays)
 
     def head(self) -> tuple[int, memoryview]:
         """Receive the head, behind any that only say to go on: the status, and what came of the body with it.
@@ -200,6 +203,21 @@ class Receiving:
 def _check(body: bytearray, limit: int) -> None:
     if len(body) > limit:
         raise TooLong("it answers with more than was asked for")
+
+
+def _unpacked(packed: bytearray, limit: int) -> bytearray:
+    import zlib
+
+    unpacking = zlib.decompressobj(31)
+    try:
+        # One more than there may be, so that the end is reached where there are not too many.
+        body = bytearray(unpacking.decompress(packed, limit + 1))
+    except zlib.error:
+        raise HttpFailure("it answers with a damaged body") from None
+    _check(body, limit)
+    if not unpacking.eof:
+        raise HttpFailure("it answers with a damaged body")
+    return body
 
 
 def _nothing(size: int) -> None:

@@ -1,6 +1,7 @@
 """One connection to a server, and the exchanges on it: HTTP/1.1 over a socket, through a proxy and TLS where needed."""
 
 import os
+import select
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -80,6 +81,16 @@ class Connection:
             self.answering = receiving.begun
         return answer._replace(stays=False) if broken else answer
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer. What has is the connection's end, or no answer to what is
+        asked next."""
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return not poll.poll(0)
+        return not select.select([self._socket], [], [], 0)[0]
+
     def close(self) -> None:
         self._socket.close()
 
@@ -92,15 +103,21 @@ class Connection:
                 for piece in _pieces(part, meter.piece if meter else None):
                     if meter:
                         meter.went_up(len(piece))
-                    self._socket.sendall(piece)
+                    self._put(piece)
         except TimeoutError:
             raise
         except OSError as error:
             return error
         return None
 
+    def _put(self, piece: bytes | memoryview) -> None:
+        # Unlike `sendall`, whose time-out is one for all of it: on a slow line a large body takes longer.
+        left = memoryview(piece)
+        while left:
+            left = left[self._socket.send(left) :]
+
     def _make_tunnel(self, way: Way) -> None:
-        to = f"{way.server.host}:{way.server.port}"
+        to = way.server.address
         broken = self._send(_head("CONNECT", to, {"Host": to, **_login(way)}), b"", None)
         if broken:
             raise broken

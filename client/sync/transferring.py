@@ -23,6 +23,7 @@ from client.sync.small_landings import Landed
 from client.sync.tally import Tally
 from client.sync.trees import BaseEntry, Content, Fingerprint, Kind
 from client.sync.uploading import Done, Outcome, Uploader
+from client.targets import nanoseconds
 from client.wire import Committed
 from shared.domain.cutting import MIN_SIZE
 from shared.domain.ids import NodeId, VersionId
@@ -110,8 +111,9 @@ class Transfers:
         self._count(action, "downloaded", outcome.blocks)
         # Its blocks were verified on their way to the disk. Whoever writes to it from now on changes its mtime, which
         # is the version's; if that is of this very moment, nobody would see the change, and the next look reads it.
+        # As it does when what was found behind the landing has another time: then somebody was there already.
         modified = outcome.identity.modified_ns
-        clean = not is_racy_at(modified, modified, time_ns())
+        clean = modified == nanoseconds(action.modified_at) and not is_racy_at(modified, modified, time_ns())
         read = Read(action.path, outcome.identity, outcome.blocks, clean=clean)
         marks = fingerprint_of(outcome.identity)
         if self._ledger.has_row(action.node_id):

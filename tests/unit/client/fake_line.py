@@ -38,6 +38,11 @@ class Line:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def say_unasked(self, words: bytes) -> None:
+        """Say it to everybody who is connected."""
+        for each in self._open:
+            each.sendall(words)
+
     def listen(self) -> None:
         while True:
             try:

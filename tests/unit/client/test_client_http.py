@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import gzip
 import ipaddress
 import random
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -143,6 +145,31 @@ def test_what_is_no_answer_is_a_failure_and_keeps_nothing(http: Http, raw: bytes
     assert line.connections == 2
 
 
+def gzipped(body: bytes) -> bytes:
+    packed = gzip.compress(body)
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(packed),
+        packed,
+    )
+
+
+def test_half_of_a_packed_body_is_not_taken_for_all_of_it(http: Http) -> None:
+    packed = gzip.compress(random.Random(1).randbytes(9000))
+    halves = (packed[:5000], packed[:-9], packed[:-1])
+    for half in halves:
+        with served(answering(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + half)) as line:
+            line.hang_up_after = True
+            with pytest.raises(HttpFailure, match="damaged"):
+                http.request("GET", line.url)
+
+
+def test_a_packed_body_may_be_as_long_as_another(http: Http) -> None:
+    with served(answering(gzipped(bytes(2000)))) as line:
+        assert http.request("GET", line.url, most=2000).body == bytes(2000)
+        with pytest.raises(TooLong):
+            http.request("GET", line.url, most=1999)
+
+
 def test_a_body_may_be_too_long(http: Http) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3\r\nmor"
     until_the_end = b"HTTP/1.1 200 OK\r\n\r\nokmore"
@@ -165,6 +192,15 @@ def test_a_connection_that_ended_meanwhile_is_replaced_unseen(http: Http) -> Non
     assert len(line.requests) == 3
 
 
+def test_an_answer_that_nobody_asked_for_is_nobodys(http: Http) -> None:
+    """Some servers say why they end a connection that has waited for long."""
+    with served(answering(OK)) as line:
+        http.request("GET", line.url)
+        line.say_unasked(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        assert http.request("GET", line.url).status == 200
+    assert line.connections == 2
+
+
 def test_what_may_be_sent_once_only_gets_a_connection_of_its_own(http: Http) -> None:
     with served(answering(OK, None)) as line:
         http.request("GET", line.url)
@@ -185,6 +221,30 @@ def test_a_server_that_keeps_silent_has_its_time(http: Http, monkeypatch: pytest
     monkeypatch.setattr(http_connection, "SILENCE", 1)
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(TimedOut, match="in time"):
         http.request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/")
+
+
+def test_a_body_may_take_longer_than_a_silence(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "SILENCE", 1.5)
+    size = 32 * 1024 * 1024  # of which the kernel holds four at the end
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    def serve_slowly() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            left = size
+            while left > 0 and (part := connection.recv(32 * 1024)):
+                time.sleep(0.003)
+                left -= len(part)
+            connection.sendall(OK)
+
+    with listener, ThreadPoolExecutor(1) as threads:
+        done = threads.submit(serve_slowly)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert http.request("PUT", url, body=bytes(size)).body == b"ok"
+        done.result(10)
 
 
 def test_nobody_there(http: Http) -> None:
@@ -283,6 +343,14 @@ def test_a_tunnel_may_be_refused(http: Http, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
         with pytest.raises(NeverReached, match="407"):
             http.request("GET", "https://far.test/")
+
+
+def test_a_tunnel_to_a_number_has_it_in_brackets(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(answering(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
+        with pytest.raises(NeverReached):
+            http.request("GET", "https://[2001:db8::7]/")
+    assert proxy.requests[0].startswith(b"CONNECT [2001:db8::7]:443 HTTP/1.1\r\nHost: [2001:db8::7]:443\r\n")
 
 
 class _Tunnel:
