@@ -13,7 +13,7 @@ import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
-from client.errors import Conflicting, LocalProblem, Refused
+from client.errors import Conflicting, LocalProblem, Refused, Stopped
 from client.part_file import PartFile
 from shared.domain.blocks import BLOCK_SIZE, Buffer
 from shared.domain.errors import Malformed, NameRefused
@@ -113,12 +113,12 @@ class Target:
     def keep(self, modified_at: str, *, force: bool) -> None:
         """Put the file in its place, on the disk and with its time; raises LocalProblem or Conflicting.
 
-        Nothing once it is discarded.
+        Raises Stopped once it is discarded: then the run is over, and nothing has been received.
         """
         if not self._settled:
             self.settle(modified_at)
         if not self._settled:
-            return
+            raise Stopped
         self._file.close()
         try:
             _move(self._temporary, self.path, force=force)
