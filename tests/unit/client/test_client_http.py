@@ -1,9 +1,7 @@
 """HTTP as the command speaks it, against servers that say what a test wants them to."""
 
 import contextlib
-import datetime
 import gzip
-import ipaddress
 import random
 import socket
 import ssl
@@ -15,14 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from client import http_connection
 from client.http import Http
 from client.http_addresses import Unsendable, Url, way_to
 from client.http_answers import HttpFailure, NeverReached, TimedOut, TooLong
+from tests.support.tls import make_certificate
 from tests.unit.client.fake_line import Line, served
 from tests.unit.client.fake_server import wait_for
 
@@ -396,41 +392,18 @@ def _pour(one: socket.socket, other: socket.socket) -> None:
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """A server's context with a certificate for 127.0.0.1 that the environment trusts."""
-    context, file = _certificate(tmp_path)
+    context, file = _certified(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     http_connection.tls.cache_clear()
     yield context
     http_connection.tls.cache_clear()
 
 
-def _certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, secret = folder / "cert.pem", folder / "key.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
+def _certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    certificate, key = make_certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, secret)
-    return context, pem
+    context.load_cert_chain(certificate, key)
+    return context, certificate
 
 
 def test_https_with_a_certificate_that_is_trusted(http: Http, certified: ssl.SSLContext) -> None:
@@ -448,7 +421,7 @@ def test_https_with_any_other_certificate_or_name_is_refused(
 ) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
-    stranger, _ = _certificate(folder)
+    stranger, _ = _certified(folder)
     with served(answering(OK), tls=stranger) as line, pytest.raises(NeverReached, match="certificate verify"):
         http.request("GET", line.url)
     with (
