@@ -65,27 +65,20 @@ class SqlOutbox:
 
     def _events(self, keys: FromClause, **values: object) -> list[FileEvent]:
         """What the journal tells of these seqs."""
+        each = (
+            changes.c.ns_id,
+            changes.c.seq,
+            namespaces.c.epoch,
+            changes.c.device_id,
+            changes.c.created_at,
+            changes.c.kind,
+        )
         told = (
-            select(
-                changes.c.ns_id,
-                changes.c.seq,
-                namespaces.c.epoch,
-                changes.c.device_id,
-                changes.c.created_at,
-                changes.c.kind,
-                func.count().label("times"),
-            )
+            select(*each, func.count().label("times"))
             .select_from(keys)
             .join(changes, and_(changes.c.ns_id == keys.c.ns_id, changes.c.seq == keys.c.seq))
             .join(namespaces, namespaces.c.ns_id == changes.c.ns_id)
-            .group_by(
-                changes.c.ns_id,
-                changes.c.seq,
-                namespaces.c.epoch,
-                changes.c.device_id,
-                changes.c.created_at,
-                changes.c.kind,
-            )
+            .group_by(*each)
             .order_by(changes.c.ns_id, changes.c.seq, changes.c.kind)
         )
         events: dict[EventKey, FileEvent] = {}
