@@ -21,6 +21,7 @@ Count = Annotated[int, Meta(ge=1)]
 GrantMinutes = Annotated[int, Meta(ge=1, le=10_000)]
 Address = Annotated[str, Meta(pattern=r"^https?://[^\s]+[^/\s]$")]
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$")]
+BusConnection = Annotated[str, Meta(pattern=r"(?i)(?:^|;)\s*endpoint=sb://[^/;\s]")]
 
 MIB = 1024 * 1024
 
@@ -65,7 +66,7 @@ class Settings:
     cache_check_one_in: Count = 1000
     """Of so many answers from the cache, one is compared with the database; the count of differences is in health."""
 
-    servicebus_connection_string: str | None = field(default=None, repr=False)
+    servicebus_connection_string: BusConnection | None = field(default=None, repr=False)
     """For the local Service Bus, or a namespace with keys; either this or servicebus_namespace.
 
     Without both, a device hears of changes all the same, and has no backlog; nothing is audited."""

@@ -203,6 +203,12 @@ def test_service_bus_has_one_address_or_none() -> None:
         load(GOOD | namespace | {"SERVICEBUS_CONNECTION_STRING": "Endpoint=sb://name/"})
 
 
+def test_what_is_no_connection_string_is_refused_at_the_start_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="SERVICEBUS_CONNECTION_STRING") as refused:
+        load(GOOD | {"SERVICEBUS_CONNECTION_STRING": "SharedAccessKey=YnVzIGtleQ"})
+    assert "YnVzIGtleQ" not in str(refused.value)
+
+
 SECRETS = {
     "STRATA_SECRET": GOOD["STRATA_SECRET"],
     "TOKEN_SIGNING_KEY": private_key(),
