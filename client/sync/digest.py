@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.sync.ignoring import is_part
+from client.sync.kept_names import why_not_kept
 
 if TYPE_CHECKING:
     from client.sync.trees import Names
@@ -37,7 +38,8 @@ def digest_of(root: Path, ignores: Ignores | None) -> str | None:
                     if is_part(entry.name):
                         return None
                     digest.entry(entry.name, status)
-                    if is_folder:
+                    # A scan passes over a folder whose name can't be kept, and doesn't look into it.
+                    if is_folder and why_not_kept(entry.name) is None:
                         ways.append((*folder, entry.name))
     except OSError:
         return None

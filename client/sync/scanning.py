@@ -11,7 +11,6 @@ its content is believed only until the next look, which reads it again (as git d
 """
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,21 +21,15 @@ import msgspec
 from client.errors import LocalProblem, Refused
 from client.sync.digest import Digest, Ignores
 from client.sync.ignoring import Ignoring, is_part
+from client.sync.kept_names import why_not_kept
 from client.sync.run_outcome import PassedOver
 from client.sync.trees import Fingerprint, Kind, Names
-from shared.domain.errors import Malformed, NameRefused
-from shared.domain.names import parse_name
 
 STEP_NS = 50_000_000
 """Nanoseconds: the steps of Linux's, macOS's and Windows' file times are 1 to 16 ms."""
 
 COARSE_STEP_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds. A time with whole seconds is taken for one of those."""
-
-
-# Names that no rule is about. Nearly all are such, and looking at the rules takes longer than looking at the disk.
-_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_. -]{0,120}[A-Za-z0-9_-])?")
-_LIKE_DEVICES = frozenset({"con", "prn", "aux", "nul", "com", "lpt"})
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -165,18 +158,14 @@ def fingerprint_at(path: Path) -> Fingerprint | None:
 
 
 def _reason_to_pass(path: Names, mode: int) -> PassedOver | None:
-    name = path[-1]
     if stat.S_ISLNK(mode):
         return PassedOver(path, "a symbolic link")
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         return PassedOver(path, "not a regular file")
-    if _PLAIN.fullmatch(name) and name[:3].lower() not in _LIKE_DEVICES:
+    error = why_not_kept(path[-1])
+    if error is None:
         return None
-    try:
-        parse_name(name)
-    except (Malformed, NameRefused) as error:
-        return PassedOver(path, f"its name can't be kept: {error}", Refused(str(error), code=error.code))
-    return None
+    return PassedOver(path, f"its name can't be kept: {error}", Refused(str(error), code=error.code))
 
 
 def _unseen(path: Names, there: Path, error: OSError) -> PassedOver:

@@ -69,6 +69,14 @@ def test_ignored_things_are_not_looked_into_and_hold_their_folder(tmp_path: Path
     assert found.holding == {(), ("src",)}
 
 
+def test_a_glance_does_not_look_into_a_folder_that_a_scan_passes_over(
+    tmp_path: Path, settled_clock: None
+) -> None:
+    (tmp_path / "aux").mkdir()
+    (tmp_path / "aux" / "a").touch()
+    assert scan(tmp_path).digest == digest_of(tmp_path, None) is not None
+
+
 def test_parts_are_told_apart_and_not_synced(tmp_path: Path) -> None:
     part = tmp_path / ".strata-0123456789abcdef.part"
     part.touch()
