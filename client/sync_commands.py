@@ -35,7 +35,12 @@ def sync(
     ] = False,
     interval: Annotated[
         float,
-        Option("--interval", least=1.0, help="With --watch: seconds between questions to the server."),
+        Option(
+            "--interval",
+            least=1.0,
+            most=86_400.0,
+            help="With --watch: seconds between questions to the server.",
+        ),
     ] = 30.0,
     limit_up: Annotated[
         float | None, Option("--limit-up", least=1.0, help="KiB a second to the server, at most.")

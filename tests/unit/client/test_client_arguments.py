@@ -119,7 +119,14 @@ def test_every_command_explains_itself(strata: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("nothing",), ("--json",), ("--url", "http://x"), ("ls", "a", "b"), ("sync", ".", "--limit-up", "0")],
+    [
+        ("nothing",),
+        ("--json",),
+        ("--url", "http://x"),
+        ("ls", "a", "b"),
+        ("sync", ".", "--limit-up", "0"),
+        ("sync", ".", "--interval", "inf"),
+    ],
 )
 def test_a_wrong_command_line_is_misuse(strata: Command, words: tuple[str, ...]) -> None:
     assert strata(*words).code == 2
