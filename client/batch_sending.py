@@ -7,9 +7,10 @@ of the others.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+
+import msgspec
 
 from client.api import Api
 from client.batches import MOST_CONTENT, MOST_FILES, Commit
@@ -28,8 +29,7 @@ FIRST_CONTENT = ENOUGH // 2
 """Bytes of the first batch: smaller, so that the server has something to do while the next files are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SmallFile:
+class SmallFile(msgspec.Struct, frozen=True):
     """A file that was read whole: its one block, or none when it is empty.
 
     `done` is told what became of it, `again` that it has to go the other way; one of them, once, from any thread.

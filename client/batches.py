@@ -5,7 +5,6 @@ blocks they are is found by their hashes, so nothing has to be said about them b
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -28,8 +27,7 @@ MOST_CONTENT = 8 * 1024 * 1024
 """Plain bytes of the blocks of one batch: the interface's limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """A commit: `blocks` become the content of a file if its head is still `base` (None for no file).
 
     The file is the one at `path`, or, where `file_id` is given, that one wherever it is now.

@@ -6,8 +6,9 @@ there are two moments: its bytes are gone (memory is free, progress counts), and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
+
+import msgspec
 
 from client.crew import Crew
 from client.errors import CommandFailed, LocalProblem
@@ -23,8 +24,7 @@ def _nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What one of those who want a block is told, each once and from any thread.
 
     `settled`: it is with the server, or can't get there. `gone`, never after `settled`: its bytes are under way no
@@ -36,9 +36,8 @@ class Claim:
     again: Callable[[], bytes] | None = None
 
 
-@dataclass(slots=True)
-class _UnderWay:
-    claims: list[Claim] = field(default_factory=list)
+class _UnderWay(msgspec.Struct):
+    claims: list[Claim] = msgspec.field(default_factory=list)
     gone: bool = False
     holds_content: bool = True
 

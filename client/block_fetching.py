@@ -6,9 +6,10 @@ lasts for minutes: a long transfer outlives it, and then a new manifest has new 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Self, TypeVar
+
+import msgspec
 
 from client.api import Api
 from client.compression import decode
@@ -88,8 +89,7 @@ class _Again(Exception):
         self.status, self.retry_after = status, retry_after
 
 
-@dataclass(slots=True)
-class _Current:
+class _Current(msgspec.Struct):
     manifest: Manifest
     generation: int = 0
 

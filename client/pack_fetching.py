@@ -6,7 +6,8 @@ with its own manifest and its own tries.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from client.api import Api
 from client.block_fetching import STORED_AT_MOST, BlockReader, GrantEnded, VersionReader, check
@@ -23,14 +24,13 @@ GROUP_CONTENT = 4 * 1024 * 1024
 GROUP_FILES = 500
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """A range of a blob, and the blocks in it as (version's position, block's position, place)."""
 
     url: str
     start: int
     stop: int
-    blocks: list[tuple[int, int, BlockPlace]] = field(default_factory=list)
+    blocks: list[tuple[int, int, BlockPlace]] = msgspec.field(default_factory=list)
 
 
 def read_versions(

@@ -7,11 +7,12 @@ time and identity are compared before and after, and the mixture is thrown away.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Self
+
+import msgspec
 
 from client.errors import LocalProblem
 from shared.domain.blocks import BlockRef, Sha256, hash_of
@@ -29,8 +30,7 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
     _FLAGS |= getattr(os, _flag, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What changes when a file's content does; times are in nanoseconds."""
 
     device: int

@@ -4,15 +4,14 @@
 and rsync users know it; without one, a path names the very file or folder that is meant.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from client.errors import Refused
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import MAX_DEPTH, parse_path
 
 
-@dataclass(frozen=True, slots=True)
-class RemotePath:
+class RemotePath(msgspec.Struct, frozen=True):
     """`names` from the root down, none for the root itself; `into` when it was typed with a trailing slash."""
 
     names: tuple[str, ...]

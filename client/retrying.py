@@ -6,8 +6,9 @@ jitter"; M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 20
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 WORTH_ANOTHER_TRY = frozenset({429, 502, 503, 504})
 """Answers of the API that may be different next time. A 500 is a mistake, which stays one."""
@@ -26,8 +27,7 @@ def chance() -> float:
     return random.random()  # noqa: S311 - nobody gains by guessing a pause
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """How often a call is made in all, and the pauses between, in seconds."""
 
     tries: int = 6

@@ -5,9 +5,10 @@ second use for a thief's and revoke the device. So whoever replaces the token ho
 the file again first: mostly the other one has done the work.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
+
+import msgspec
 
 from client.credentials import Credentials, CredentialsFile
 from client.errors import NotLoggedIn
@@ -82,4 +83,6 @@ JSON = {"Content-Type": "application/json"}
 
 
 def _signed(call: Call, credentials: Credentials) -> Call:
-    return replace(call, headers={**call.headers, "Authorization": f"Bearer {credentials.access_token}"})
+    return msgspec.structs.replace(
+        call, headers={**call.headers, "Authorization": f"Bearer {credentials.access_token}"}
+    )

@@ -5,7 +5,6 @@ whoever reads one may read the block.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from threading import Event
 
 import msgspec
@@ -18,8 +17,7 @@ from client.refusals import error_of
 from client.retrying import WORTH_ANOTHER_TRY, Patience, parse_retry_after
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request to the API, `path` relative to its base.
 
     `repeatable` says that doing it twice is the same as once. A call that isn't is tried again only when the
@@ -29,15 +27,14 @@ class Call:
 
     method: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes | None = None
     repeatable: bool = True
     waits_itself: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
 

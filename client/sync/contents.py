@@ -8,11 +8,12 @@ this one does, and the same bytes under another root hash would look like an edi
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from time import time_ns
+
+import msgspec
 
 from client.crew import Crew
 from client.errors import LocalProblem
@@ -30,8 +31,7 @@ READERS = 4
 """Files that are read at once: hashing lets go of the interpreter, and disks like some questions in advance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """A row of the memory: at these marks, a file held the content with this root hash.
 
     It is believed only if it is `clean`: not stamped too shortly before it was read.
@@ -58,8 +58,7 @@ class Known:
         return Content(self.root_hash, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """What a file turned out to hold; `identity` is what it was before and after it was read."""
 
     path: Names

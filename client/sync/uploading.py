@@ -6,10 +6,11 @@ marks before and after, or it isn't committed: what was planned is sent, or noth
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
+
+import msgspec
 
 from client.api import MOST_HASHES, Api
 from client.batch_sending import ENOUGH
@@ -41,15 +42,14 @@ Done = Callable[[Upload, Outcome], None]
 """Told once what became of an upload, from any thread."""
 
 
-@dataclass(slots=True)
-class _Outgoing:
+class _Outgoing(msgspec.Struct):
     """One file under way. `open_ends` are its blocks that haven't arrived, and one for the beginning itself."""
 
     action: Upload
     path: Path
     identity: Identity
     blocks: Blocks
-    lock: Lock = field(default_factory=Lock)
+    lock: Lock = msgspec.field(default_factory=Lock)
     open_ends: int = 1
     error: CommandFailed | None = None
 

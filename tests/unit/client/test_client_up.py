@@ -381,9 +381,10 @@ def test_a_full_quota_ends_the_run(ann: Command, server: FakeServer) -> None:
     Path("tree").mkdir()
     for number in range(200):
         Path("tree", str(number)).write_bytes(noise(LARGE))
-    server.intercept = on("/api/upload", lambda request, times: problem(507, "quota_exceeded"))
+    full = problem(507, "quota_exceeded")
+    server.intercept = lambda request: full if request.path in ("/api/upload", "/api/blocks/batch") else None
     assert status(ann, "tree", "--jobs", "2") == (6, "quota_exceeded")
-    assert server.calls["POST upload"] <= 4
+    assert server.calls["POST upload"] + server.calls["POST blocks/batch"] <= 4
     assert server.nodes == {}
 
 
