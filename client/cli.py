@@ -51,7 +51,7 @@ def main() -> int:
 def run(given: list[str]) -> int:
     """Run the command with these arguments and return its exit code; whatever fails becomes one."""
     # What a start makes stays: looking through it for garbage as often as usual takes a tenth of a short command.
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     try:
         return _run(given)
     except Ended as end:
