@@ -11,6 +11,7 @@ from shared.adapters.redis_cache import RedisCache
 from shared.adapters.redis_connection import RedisAddress
 from shared.ports.cache import LARGEST, Cache
 from tests.support.samples import noise, prose
+from tests.support.unhurried import give_redis_time
 from tools.local.running import Redis, running_redis
 
 SECRET = bytes(range(32))
@@ -24,10 +25,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+async def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cache]:
     if request.param == "memory":
         yield MemoryCache()
         return
+    give_redis_time(monkeypatch)
     address = RedisAddress(request.getfixturevalue("redis").url)
     await emptied(address)
     made = cache_at(address)

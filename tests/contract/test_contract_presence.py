@@ -13,9 +13,10 @@ from shared.adapters.redis_presence import RedisPresence
 from shared.adapters.system import RandomIds
 from shared.domain.ids import DeviceId
 from shared.ports.presence import Presence, WaitId
+from tests.support.unhurried import give_redis_time
 from tools.local.running import Redis, running_redis
 
-LONG, SHORT = 30.0, 0.15
+LONG, SHORT = 30.0, 0.8
 ONE, OTHER = WaitId("1" * 32), WaitId("2" * 32)
 new = RandomIds().new
 
@@ -27,7 +28,10 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def presence(request: pytest.FixtureRequest) -> AsyncIterator[Presence]:
+async def presence(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Presence]:
+    give_redis_time(monkeypatch)
     made: Presence = (
         MemoryPresence()
         if request.param == "memory"

@@ -18,9 +18,15 @@ from shared.adapters.redis_wakeups import RedisWakeups
 from shared.adapters.system import RandomIds
 from shared.domain.ids import NamespaceId
 from tests.support.tls import ending_tls, make_certificate
+from tests.support.unhurried import give_redis_time
 from tools.local.running import Redis, running_redis
 
 IDENTITY = "8a2ab3a6-2a06-4a7a-9f4c-identity"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_redis_time(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from shared.adapters.redis_wakeups import RedisWakeups
 from shared.adapters.system import RandomIds
 from shared.domain.ids import NamespaceId
 from shared.ports.wakeups import Wakeups
+from tests.support.unhurried import give_redis_time
 from tools.local.running import Redis, running_redis
 
 LONG, SHORT = 10.0, 0.1
@@ -27,7 +28,8 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def wakeups(request: pytest.FixtureRequest) -> AsyncIterator[Wakeups]:
+async def wakeups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wakeups]:
+    give_redis_time(monkeypatch)
     made: Wakeups = (
         MemoryWakeups()
         if request.param == "memory"

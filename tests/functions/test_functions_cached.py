@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from tests.functions.serving import SETTINGS, Site, User, json
+from tests.support.unhurried import give_redis_time
 from tools.local.running import Redis, running_redis
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    give_redis_time(monkeypatch)
     with running_redis(tmp_path / "redis") as server:
         yield server
 
