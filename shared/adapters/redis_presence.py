@@ -6,6 +6,7 @@ that is all there is.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
 
 from shared.adapters.breaker import Breaker
@@ -42,8 +43,7 @@ class RedisPresence:
         asked, found = list(devices), set(await self._here.present(devices))
         for start in range(0, len(asked), _AT_ONCE):
             some = asked[start : start + _AT_ONCE]
-            keys = [_PREFIX + each for each in some]
-            known = await self._ask(lambda keys=keys: self._redis.mget(keys))  # type: ignore[misc]
+            known = await self._ask(partial(self._redis.mget, [_PREFIX + each for each in some]))
             found |= {each for each, wait in zip(some, known or (), strict=False) if wait is not None}
         return frozenset(found)
 

@@ -5,10 +5,12 @@ hint says "look", and once is enough. The note of it, in the database, is worth 
 should a hint be lost there comes another, and hardly ever more than two lie there for a device.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.domain.events import FileEvent, Hint
+from shared.domain.ids import DeviceId
 from shared.ports.event_bus import EventBus
 from shared.ports.metadata import Metadata
 from shared.ports.presence import Presence
@@ -57,9 +59,12 @@ class NotifyDevices:
         present = await self.presence.present(without)
         away = [device for device in without if device not in present]
         for start in range(0, len(away), AT_ONCE):
-            some = away[start : start + AT_ONCE]
-            hints = [Hint(device=device, namespace=event.namespace, seq=event.seq) for device in some]
-            # First the hint, then the note: killed in between, this leaves another hint, and never a note alone.
-            await self.bus.leave(hints)
-            await self.metadata.write(lambda tx, some=some: tx.backlogs.note(some, now=now))  # type: ignore[misc]
+            await self._leave(away[start : start + AT_ONCE], event, now)
         return Notified(len(away))
+
+    async def _leave(self, devices: Sequence[DeviceId], event: FileEvent, now: datetime) -> None:
+        # First the hint, then the note: killed in between, this leaves another hint, and never a note alone.
+        await self.bus.leave(
+            [Hint(device=device, namespace=event.namespace, seq=event.seq) for device in devices]
+        )
+        await self.metadata.write(lambda tx: tx.backlogs.note(devices, now=now))

@@ -132,12 +132,15 @@ class RelaySoon:
                 await asyncio.sleep(self.linger)
                 keys = sorted(self._noted)[:PAGE]
                 self._noted.difference_update(keys)
-                events = await self.metadata.read(lambda tx, keys=keys: tx.outbox.find(keys))  # type: ignore[misc]
-                if events:
-                    await relay(self.metadata, self.bus, events)
+                await self._send_some(keys)
         except Unavailable as error:
             self._noted.clear()
             _log.warning("events are left to the timer: %s", error)
         except Exception:  # noqa: BLE001 (told here, since nobody awaits this task)
             self._noted.clear()
             _log.exception("events are left to the timer")
+
+    async def _send_some(self, keys: Collection[EventKey]) -> None:
+        events = await self.metadata.read(lambda tx: tx.outbox.find(keys))
+        if events:
+            await relay(self.metadata, self.bus, events)
