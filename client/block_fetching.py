@@ -6,17 +6,19 @@ lasts for minutes: a long transfer outlives it, and then a new manifest has new 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Event, Lock
 from typing import Self, TypeVar
 
 import msgspec
 
 from client.api import Api
+from client.block_runs import Landed, Run, Spot, Write
 from client.compression import decode
 from client.errors import CommandFailed, Corrupt, Unreachable
 from client.http import Exchanges
 from client.http_addresses import Unsendable
-from client.http_answers import HttpFailure, TooLong
+from client.http_answers import HttpFailure, Taker, TooLong
 from client.retrying import WORTH_ANOTHER_READ, Patience, parse_retry_after
 from client.transport import pause_before_retry
 from client.wire import BlockPlace, Manifest
@@ -30,7 +32,7 @@ GRANT_TRIES = 4
 """How often a block is asked for with new URLs. More means that they expire at once: a clock is wrong."""
 
 
-W = TypeVar("W")
+T = TypeVar("T")
 
 
 class GrantEnded(Exception):
@@ -51,11 +53,24 @@ class BlockReader:
 
     def read_range(self, url: str, offset: int, size: int) -> bytearray:
         """`size` bytes at `offset`; raises GrantEnded, Unreachable, Corrupt when there are not that many."""
+        body = self._patiently(lambda: self._read_once(url, offset, size, None))
+        if len(body) != size:
+            raise Corrupt("the storage sends fewer bytes than a block has")
+        return body
+
+    def read_run(self, run: Run) -> None:
+        """Have a run's blocks come, as many as do; raises as `read_range`, and what the run raises.
+
+        When the connection breaks off, the blocks that came before need not come again.
+        """
+        self._patiently(lambda: self._read_once(run.url, *run.rest(), run.take) if run.left else None)
+
+    def _patiently(self, read: Callable[[], T]) -> T:
         failures = 0
         while True:
             retry_after: float | None = None
             try:
-                return self._read_once(url, offset, size)
+                return read()
             except TooLong:
                 raise Corrupt("the storage sends more bytes than a block has") from None
             except HttpFailure as error:
@@ -67,10 +82,10 @@ class BlockReader:
             failures += 1
             pause_before_retry(self._patience, failures, retry_after, self._stop, trouble)
 
-    def _read_once(self, url: str, offset: int, size: int) -> bytearray:
+    def _read_once(self, url: str, offset: int, size: int, into: Taker | None) -> bytearray:
         # The bytes are wanted as they are stored: no encoding may be asked for.
         headers = {"Range": f"bytes={offset}-{offset + size - 1}", "Accept-Encoding": "identity"}
-        answer = self._http.request("GET", url, headers=headers, most=size)
+        answer = self._http.request("GET", url, headers=headers, most=size, into=into)
         if answer.status in WORTH_ANOTHER_READ:
             raise _Again(answer.status, parse_retry_after(answer.headers.get("retry-after")))
         if answer.status in (401, 403, 404, 410):
@@ -78,8 +93,6 @@ class BlockReader:
         whole = answer.status == 200 and offset == 0
         if answer.status != 206 and not whole:
             raise Corrupt(f"the storage answers {answer.status} to the range of a block")
-        if len(answer.body) != size:
-            raise Corrupt("the storage sends fewer bytes than a block has")
         return answer.body
 
 
@@ -152,25 +165,20 @@ class VersionReader:
                 self._renew(generation)
         raise damaged or Unreachable("the storage refuses every new grant to read: is a clock wrong?")
 
-    def fetch_together(self, indexes: Sequence[int]) -> None:
-        """Read the stored bytes of blocks that lie side by side with one request, for `block` to find them.
+    def write_run(self, spots: Sequence[Spot], write: Write, landed: Landed) -> None:
+        """Have blocks that lie side by side written at their places, verified; raises as `block`, and as `write` does.
 
-        What goes wrong here is no failure yet: `block` reads each by itself, with all its tries.
+        Bytes may be written that turn out to be wrong: what `landed` was told of counts.
         """
-        with self._lock:
-            places = [self._current.manifest.blocks[index] for index in indexes]
-        start = places[0].offset
-        try:
-            content = self._blocks.read_range(places[0].url, start, places[-1].stop - start)
-        except (GrantEnded, Corrupt):
-            return
-        view = memoryview(content)
-        self._stored.update(
-            {
-                index: view[place.offset - start : place.stop - start]
-                for index, place in zip(indexes, places, strict=True)
-            }
-        )
+        run = Run(self.manifest.blocks, spots, write, landed)
+        if self._stored.keys().isdisjoint([spot.block for spot in spots]):
+            # That is no failure yet: what has not come is read block by block, with all the tries that one has.
+            with suppress(GrantEnded, Corrupt):
+                self._blocks.read_run(run)
+        for spot in (*run.wrong, *run.left):
+            plain = self.block(spot.block)
+            write(plain, spot.offsets)
+            landed(len(plain) * len(spot.offsets))
 
     def _renew(self, seen: int) -> None:
         with self._lock:  # one thread asks, the others find the answer
@@ -182,24 +190,6 @@ class VersionReader:
             if new.root_hash != old.root_hash or len(new.blocks) != len(old.blocks):
                 raise Corrupt("a version has another content than a moment ago")
             self._current = _Current(new, seen + 1)
-
-
-def side_by_side(version: VersionReader, wanted: Sequence[W], index_of: Callable[[W], int]) -> list[list[W]]:
-    """What is wanted, in runs whose blocks lie one behind the other in one blob and make up a block's size at most."""
-    blocks = version.manifest.blocks
-    runs: list[list[W]] = []
-    start = 0
-    before: BlockPlace | None = None
-    for each in wanted:
-        place = blocks[index_of(each)]
-        follows = before is not None and (before.url, before.stop) == (place.url, place.offset)
-        if follows and place.stop - start <= STORED_AT_MOST:
-            runs[-1].append(each)
-        else:
-            runs.append([each])
-            start = place.offset
-        before = place
-    return runs
 
 
 def check(manifest: Manifest) -> None:

@@ -15,14 +15,14 @@ from client.api import MOST_HASHES, Api
 from client.block_claims import BLOCK_COST, Claim, Claims
 from client.crew import Crew
 from shared.domain.blocks import BlockRef
+from shared.domain.packing import PACK_SIZE
 
 ROOM = 32 * 1024 * 1024
 """Bytes of blocks in memory at once, waiting or under way. With compressed copies, the cutter's buffer and what
 the HTTP library copies, the whole process stays below 200 MB; a test weighs it."""
 
-_WINDOW = 8 * 1024 * 1024
-_FIRST_WINDOW = 4 * 1024 * 1024
 _FEW = 64
+"""Blocks that are enough for a question, while none is under way."""
 
 
 class Route(Protocol):
@@ -51,13 +51,14 @@ class BlockSender:
             return
         self.hold(ref.size + BLOCK_COST)
         self._claims.open(ref, claim)
+        if self._window_bytes + ref.size > PACK_SIZE:
+            # What is asked about together is sent together, and should fill one blob.
+            self.flush()
         with self._lock:
             asking = self._questions > 0
         self._window.append((ref, content))
         self._window_bytes += ref.size
-        full = len(self._window) >= MOST_HASHES or self._window_bytes >= _WINDOW
-        enough = len(self._window) >= _FEW or self._window_bytes >= _FIRST_WINDOW
-        if full or (enough and not asking):
+        if len(self._window) >= MOST_HASHES or (len(self._window) >= _FEW and not asking):
             self.flush()
 
     def hold(self, units: int) -> None:

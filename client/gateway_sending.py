@@ -14,7 +14,8 @@ from client.block_claims import Claims
 from client.compression import compress
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt
-from shared.domain.blocks import BLOCK_SIZE, BlockRef
+from shared.domain.blocks import BlockRef
+from shared.domain.packing import PACK_SIZE
 
 _TRIES = 3
 _MOST = 64
@@ -80,7 +81,7 @@ def grouped(blocks: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T
     group: list[T] = []
     size = 0
     for block in blocks:
-        if group and (size + size_of(block) > BLOCK_SIZE or len(group) == _MOST):
+        if group and (size + size_of(block) > PACK_SIZE or len(group) == _MOST):
             yield group
             group, size = [], 0
         group.append(block)

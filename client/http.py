@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from urllib.parse import urlencode
 
 from client.http_addresses import Url, Way, way_to
-from client.http_answers import LONGEST, Answer, HttpFailure, Meter, TimedOut
+from client.http_answers import LONGEST, Answer, HttpFailure, Meter, Taker, TimedOut
 from client.http_connection import Connection
 
 KEPT = 5.0
@@ -34,10 +34,12 @@ class Exchanges(Protocol):
         body: bytes = b"",
         repeatable: bool = True,
         most: int = LONGEST,
+        into: Taker | None = None,
     ) -> Answer:
         """Return the answer, whatever its status.
 
         One that is not `repeatable` is sent once at most. A body may have `most` bytes, that of a refusal some more.
+        With `into`, the bytes of a range (206) are handed on as they come, once each, even if the exchange fails then.
         Raises Unsendable, NeverReached when the server certainly did nothing, TooLong, HttpFailure.
         """
 
@@ -80,6 +82,7 @@ class Http:
         body: bytes = b"",
         repeatable: bool = True,
         most: int = LONGEST,
+        into: Taker | None = None,
     ) -> Answer:
         """As Exchanges says."""
         parsed = Url.of(url)
@@ -102,13 +105,13 @@ class Http:
             kept = self._take(way) if repeatable else None
             if kept:
                 try:
-                    return self._use(way, kept, method, target, lines, body, most)
+                    return self._use(way, kept, method, target, lines, body, most, into)
                 except HttpFailure as error:
                     # Mostly it ended while nobody used it, and so did those that were kept beside it.
                     self._let_go(way)
                     if kept.answering or isinstance(error, TimedOut):
                         raise
-            answer = self._use(way, Connection(way), method, target, lines, body, most)
+            answer = self._use(way, Connection(way), method, target, lines, body, most, into)
         return answer._replace(tries=2) if kept else answer
 
     def _use(
@@ -120,9 +123,12 @@ class Http:
         headers: Mapping[str, str],
         body: bytes,
         most: int,
+        into: Taker | None,
     ) -> Answer:
         try:
-            answer = connection.exchange(method, target, headers, body, most=most, meter=self.meter)
+            answer = connection.exchange(
+                method, target, headers, body, most=most, into=into, meter=self.meter
+            )
         except BaseException:
             connection.close()
             raise

@@ -23,6 +23,12 @@ _REFUSAL = 256 * 1024
 
 _PART = 64 * 1024
 
+PIECE = 512 * 1024
+"""Bytes of a body that is handed on as it comes: few enough to stay in a processor's cache until they are used."""
+
+Taker = Callable[[memoryview], None]
+"""Takes a piece of a body, which is only there until it returns."""
+
 
 class HttpFailure(Exception):
     """The exchange broke off; the server may have done what was asked."""
@@ -81,15 +87,18 @@ class Receiving:
         self._stays = False
         self._complete = False
 
-    def answer(self, most: int) -> Answer:
-        """The answer, with a body of at most `most` bytes; raises HttpFailure, OSError. To be asked for once."""
+    def answer(self, most: int, into: Taker | None = None) -> Answer:
+        """The answer, with a body of at most `most` bytes; raises HttpFailure, OSError. To be asked for once.
+
+        A part that was asked for (206) goes `into` that as it comes, and isn't in the answer.
+        """
         try:
-            return self._answer(most)
+            return self._answer(most, into)
         finally:
             # The parser and this know each other: with the body, they would stay until such circles are looked for.
             del self._parser
 
-    def _answer(self, most: int) -> Answer:
+    def _answer(self, most: int, into: Taker | None) -> Answer:
         status, rest = self.head()
         stays = self._stays
         limit = most if status < 300 else max(most, _REFUSAL)
@@ -101,7 +110,10 @@ class Receiving:
             length = int(self._headers["content-length"])
             if length > limit:
                 raise TooLong("it answers with more than was asked for")
-            self._receive_length(length, rest)
+            if into and status == 206 and "content-encoding" not in self._headers:
+                self._hand_on(length, rest, into)
+            else:
+                self._receive_length(length, rest)
             stays = stays and len(rest) <= length
         else:
             self._receive_rest(rest, limit)
@@ -167,16 +179,28 @@ class Receiving:
 
     def _receive_length(self, length: int, rest: memoryview) -> None:
         self._body = bytearray(length)
-        view = memoryview(self._body)
         have = min(length, len(rest))
-        view[:have] = rest[:have]
-        while have < length:
-            stop = length if self._piece is None else min(length, have + self._piece)
-            got = self._socket.recv_into(view[have:stop])
+        self._body[:have] = rest[:have]
+        self._fill(memoryview(self._body)[have:])
+
+    def _hand_on(self, length: int, rest: memoryview, into: Taker) -> None:
+        left = length - min(length, len(rest))
+        if rest:
+            into(rest[:length])
+        buffer = memoryview(bytearray(min(left, PIECE)))
+        while left:
+            piece = buffer[:left]
+            self._fill(piece)
+            into(piece)
+            left -= len(piece)
+
+    def _fill(self, view: memoryview) -> None:
+        while view:
+            got = self._socket.recv_into(view[: self._piece])
             if not got:
                 raise HttpFailure("it hung up in the middle of an answer")
             self._came(got)
-            have += got
+            view = view[got:]
 
     def _receive_parts(self, rest: memoryview, limit: int) -> None:
         self._complete = False

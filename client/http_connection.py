@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from client.http_addresses import Server, Unsendable, Way
-from client.http_answers import Answer, HttpFailure, Meter, NeverReached, Receiving, TimedOut
+from client.http_answers import Answer, HttpFailure, Meter, NeverReached, Receiving, Taker, TimedOut
 
 if TYPE_CHECKING:
     import ssl
@@ -52,9 +52,10 @@ class Connection:
         body: bytes,
         *,
         most: int,
+        into: Taker | None = None,
         meter: Meter | None,
     ) -> Answer:
-        """Send a request and return its answer, whose body may have `most` bytes.
+        """Send a request and return its answer, whose body may have `most` bytes; `into` as for `Receiving.answer`.
 
         What the server says of a request that it doesn't read to its end is an answer too. Raises HttpFailure, among
         them TimedOut and TooLong, and Unsendable.
@@ -68,7 +69,7 @@ class Connection:
         try:
             broken = self._send(_head(method, target, headers), body, meter)
             try:
-                answer = receiving.answer(most)
+                answer = receiving.answer(most, into)
             except (HttpFailure, OSError):
                 if broken:
                     raise broken from None

@@ -14,6 +14,10 @@ from shared.domain.blocks import Buffer
 _ON_ITS_WAY = 64 * 1024 * 1024
 """Bytes after which what was written goes to the disk while more comes: then the end has little to wait for."""
 
+_AT_ONCE = 512 * 1024
+"""Bytes that are written by one call. While one thread is in it, the others wait, and on Linux they spin: with whole
+blocks that costs more than the writing."""
+
 _CAN_PLACE = hasattr(os, "pwrite") and hasattr(os, "pread")
 
 
@@ -83,7 +87,7 @@ class PartFile:
             else:
                 with self._lock:
                     os.lseek(self._descriptor, offset, os.SEEK_SET)
-                    written = os.write(self._descriptor, view)
+                    written = os.write(self._descriptor, view[:_AT_ONCE])
             view, offset = view[written:], offset + written
 
     def _much_came(self, size: int) -> bool:

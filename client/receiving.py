@@ -6,7 +6,7 @@ number of threads, two blocks (as stored, as plain) each.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +15,8 @@ from threading import Lock
 from typing import BinaryIO
 
 from client.api import Api
-from client.block_fetching import BlockReader, VersionReader, side_by_side
+from client.block_fetching import BlockReader, VersionReader
+from client.block_runs import Spot, side_by_side, spots_of
 from client.crew import Crew
 from client.errors import CommandFailed
 from client.pack_fetching import GROUP_CONTENT, GROUP_FILES, read_versions
@@ -99,8 +100,8 @@ class Receiver:
             opened = [self._open_target(one, version, grouped=True) for one, version in few]
             for incoming in opened:
                 if incoming:
-                    for index, offsets in _places(incoming.version):
-                        self._fetch_into(incoming, index, offsets)
+                    for spot in spots_of(incoming.version.manifest.blocks):
+                        self._fetch_into(incoming, [spot])
         for incoming in opened:
             if incoming and incoming.error is None:
                 try:
@@ -116,11 +117,11 @@ class Receiver:
         incoming = self._open_target(wanted, None, grouped=False)
         if incoming is None:
             return
-        places = _places(incoming.version)
-        incoming.open_blocks = len(places)
-        if not places:
+        spots = spots_of(incoming.version.manifest.blocks)
+        incoming.open_blocks = len(spots)
+        if not spots:
             self._conclude(incoming)
-        for run in side_by_side(incoming.version, places, lambda one: one[0]):
+        for run in side_by_side(incoming.version.manifest.blocks, spots):
             self._crew.submit(partial(self._fetch_run, incoming, run), urgent=True)
 
     def _open_target(
@@ -140,31 +141,27 @@ class Receiver:
             return None
         return _Incoming(wanted, version, target, grouped=grouped)
 
-    def _fetch_run(self, incoming: _Incoming, run: list[tuple[int, list[int]]]) -> None:
-        if len(run) > 1 and incoming.error is None:
-            incoming.version.fetch_together([index for index, _ in run])
-        for index, offsets in run:
-            self._fetch_into(incoming, index, offsets)
+    def _fetch_run(self, incoming: _Incoming, run: Sequence[Spot]) -> None:
+        self._fetch_into(incoming, run)
         with self._lock:
             incoming.open_blocks -= len(run)
             last = incoming.open_blocks == 0
         if last:
             self._conclude(incoming)
 
-    def _fetch_into(self, incoming: _Incoming, index: int, offsets: list[int]) -> None:
-        """Write a block at its places, or note why it can't be; raises only what ends the run."""
+    def _fetch_into(self, incoming: _Incoming, run: Sequence[Spot]) -> None:
+        """Write blocks at their places, or note why they can't be; raises only what ends the run."""
         if incoming.error is not None:
             return
         try:
-            plain = incoming.version.block(index)
-            incoming.target.write(plain, offsets)
+            incoming.version.write_run(run, incoming.target.write, partial(self._note_bytes, incoming))
         except CommandFailed as failure:
             if failure.fatal:
                 raise
             with self._lock:
                 incoming.error = incoming.error or failure
-            return
-        size = len(plain) * len(offsets)
+
+    def _note_bytes(self, incoming: _Incoming, size: int) -> None:
         with self._lock:
             incoming.bytes_written += size
         self._report.advance(size)
@@ -209,16 +206,6 @@ class Receiver:
         self._report.file(done)
         if not grouped:
             self._crew.release(1)
-
-
-def _places(version: VersionReader) -> list[tuple[int, list[int]]]:
-    """Each block once, by its first index in the manifest, with the offsets that it has in the file."""
-    first: dict[str, tuple[int, list[int]]] = {}
-    offset = 0
-    for index, block in enumerate(version.manifest.blocks):
-        first.setdefault(block.sha256, (index, []))[1].append(offset)
-        offset += block.size
-    return list(first.values())
 
 
 def _groups(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,7 +92,7 @@ class Target:
             self.discard()
             raise _problem(path, error) from None
 
-    def write(self, content: Buffer, offsets: list[int]) -> None:
+    def write(self, content: Buffer, offsets: Iterable[int]) -> None:
         """Write the same content at each offset; nothing once the target is kept or discarded."""
         try:
             self._file.write(content, offsets)

@@ -21,7 +21,7 @@ MAX_BLOCKS = 64
 
 MAX_FILES = 1000
 MAX_CONTENT = 8 * 1024 * 1024
-"""Plain bytes of all blocks of a batch: two full packs, which a Functions instance holds several times over."""
+"""Plain bytes of all blocks of a batch: a full pack, which a Functions instance holds several times over."""
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of the JSON: a thousand files of one block each need about 300 KiB, with names of usual length."""

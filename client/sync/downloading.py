@@ -14,7 +14,8 @@ from threading import Lock
 import msgspec
 
 from client.api import Api
-from client.block_fetching import BlockReader, VersionReader, side_by_side
+from client.block_fetching import BlockReader, VersionReader
+from client.block_runs import Spot, side_by_side, spots_of
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere, Stopped
 from client.pack_fetching import read_versions
@@ -160,33 +161,28 @@ class Downloader:
         for path in self._contents.paths_of(action.content)[:1]:
             blocks = self._manifests.blocks(action.content) or ()
             if len(blocks) == 1:
-                return _read_block(_Spot(self._folder.root.joinpath(*path), 0), blocks[0])
+                return _read_block(_OnDisk(self._folder.root.joinpath(*path), 0), blocks[0])
         return None
 
     def _fill(self, incoming: _Incoming) -> None:
-        places: dict[Sha256, list[int]] = {}
-        first: dict[Sha256, int] = {}
-        offset = 0
-        blocks = _refs(incoming.version)
-        for index, block in enumerate(blocks):
-            first.setdefault(block.sha256, index)
-            places.setdefault(block.sha256, []).append(offset)
-            offset += block.size
+        blocks = incoming.version.manifest.blocks
+        landing = incoming.landing
         here = self._blocks_here(incoming.action)
-        wanted: list[tuple[int, list[int]]] = []
-        for sha256, index in first.items():
-            size, offsets = blocks[index].size, places[sha256]
-            if incoming.landing.resumes and all(incoming.landing.holds(at, size, sha256) for at in offsets):
-                self._on_bytes(size * len(offsets))
+        wanted: list[Spot] = []
+        for spot in spots_of(blocks):
+            size, sha256 = blocks[spot.block].size, Sha256(blocks[spot.block].sha256)
+            if landing.resumes and all(landing.holds(at, size, sha256) for at in spot.offsets):
+                self._on_bytes(size * len(spot.offsets))
                 continue
             if sha256 in here:
-                content = _read_block(here[sha256], blocks[index])
+                content = _read_block(here[sha256], BlockRef(sha256, size))
                 if content is not None:
-                    incoming.landing.write(content, offsets)
-                    self._on_bytes(size * len(offsets))
+                    landing.write(content, spot.offsets)
+                    self._on_bytes(size * len(spot.offsets))
                     continue
-            wanted.append((index, offsets))
-        runs = side_by_side(incoming.version, wanted, lambda one: one[0])
+            wanted.append(spot)
+        incoming.fetched = sum(blocks[spot.block].size for spot in wanted)
+        runs = side_by_side(blocks, wanted)
         with incoming.lock:
             incoming.open_ends += len(runs)
         for run in runs:
@@ -196,29 +192,22 @@ class Downloader:
                 self._crew.submit(partial(self._fetch, incoming, run), urgent=True)
         self._close_end(incoming)
 
-    def _blocks_here(self, action: Download) -> Mapping[Sha256, "_Spot"]:
+    def _blocks_here(self, action: Download) -> Mapping[Sha256, "_OnDisk"]:
         """Where blocks lie on this disk that the content may have, by hash."""
-        spots: dict[Sha256, _Spot] = {}
+        spots: dict[Sha256, _OnDisk] = {}
         for path in (*self._contents.paths_of(action.content)[:1], action.path):
             content = self._contents.last_seen(path)
             offset = 0
             for block in (self._manifests.blocks(content) if content else None) or ():
-                spots.setdefault(block.sha256, _Spot(self._folder.root.joinpath(*path), offset))
+                spots.setdefault(block.sha256, _OnDisk(self._folder.root.joinpath(*path), offset))
                 offset += block.size
         return spots
 
-    def _fetch(self, incoming: _Incoming, run: list[tuple[int, list[int]]]) -> None:
+    def _fetch(self, incoming: _Incoming, run: Sequence[Spot]) -> None:
         error: CommandFailed | None = None
         if incoming.error is None:
             try:
-                if len(run) > 1:
-                    incoming.version.fetch_together([index for index, _ in run])
-                for index, offsets in run:
-                    plain = incoming.version.block(index)
-                    incoming.landing.write(plain, offsets)
-                    self._on_bytes(len(plain) * len(offsets))
-                    with incoming.lock:
-                        incoming.fetched += len(plain)
+                incoming.version.write_run(run, incoming.landing.write, self._on_bytes)
             except CommandFailed as failure:
                 if failure.fatal and failure.code != DISK_FULL:
                     raise
@@ -258,7 +247,7 @@ class Downloader:
         landing.leave()
 
 
-class _Spot(msgspec.Struct, frozen=True):
+class _OnDisk(msgspec.Struct, frozen=True):
     path: Path
     offset: int
 
@@ -287,7 +276,7 @@ def _refs(version: VersionReader) -> list[BlockRef]:
     return [BlockRef(Sha256(block.sha256), block.size) for block in version.manifest.blocks]
 
 
-def _read_block(spot: _Spot, block: BlockRef) -> bytes | None:
+def _read_block(spot: _OnDisk, block: BlockRef) -> bytes | None:
     """The block from a file of this disk, None when that isn't what it was any more."""
     try:
         with spot.path.open("rb") as file:

@@ -36,8 +36,9 @@ MOST_ROUNDS = 12
 FILES_UNDER_WAY = 64
 """Downloads that are open at once."""
 
-SETTLING = 0.06
-"""Seconds between what was done here and the next look: longer than a step of the clock that stamps files."""
+SETTLING = 0.025
+"""Seconds between what was done here and the next look, in which no time is too young then: more than a step of the
+clock that stamps files (scanning.py)."""
 
 OLD_PART = 24 * 3600
 """Seconds after which a part that another command has left is removed."""

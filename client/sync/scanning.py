@@ -25,11 +25,15 @@ from client.sync.kept_names import why_not_kept
 from client.sync.run_outcome import PassedOver
 from client.sync.trees import Fingerprint, Kind, Names
 
-STEP_NS = 50_000_000
+STEP_NS = 20_000_000
 """Nanoseconds: the steps of Linux's, macOS's and Windows' file times are 1 to 16 ms."""
 
 COARSE_STEP_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds. A time with whole seconds is taken for one of those."""
+
+_LOOKING_NS = 60_000_000_000
+"""Nanoseconds that looking at something takes at most. What is stamped still later comes from a clock that was set
+back, and is no reason for doubt: the next change is stamped with another time."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -87,6 +91,7 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
             scan.passed_over.append(_unseen(folder, root.joinpath(*folder), error))
             continue
         digest.folder(folder)
+        began = time_ns()
         for entry, status in _with_marks(scan, folder, entries):
             path = (*folder, entry.name)
             kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
@@ -99,7 +104,7 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
                 scan.passed_over.append(passed)
                 scan.holding.add(folder)
                 continue
-            one = found(path, kind, status)
+            one = _found(path, kind, status, began)
             scan.entries[path] = one
             racy = racy or one.racy
             if kind is Kind.FOLDER:
@@ -127,21 +132,23 @@ def _with_marks(
             scan.passed_over.append(_unseen(path, Path(entry.path), error))
 
 
-def found(path: Names, kind: Kind, status: os.stat_result) -> Found:
-    """The entry that `status` was just taken of."""
+def _found(path: Names, kind: Kind, status: os.stat_result, began_ns: int) -> Found:
+    """The entry that `status` was taken of, behind `began_ns`."""
     if kind is Kind.FOLDER:
         return Found(path, kind, Fingerprint(0, 0, status.st_ino, status.st_dev), 0, racy=False)
     marks = Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
-    racy = is_racy_at(status.st_mtime_ns, status.st_ctime_ns, time_ns())
+    racy = is_racy_at(status.st_mtime_ns, status.st_ctime_ns, began_ns)
     return Found(path, kind, marks, status.st_ctime_ns, racy)
 
 
-def is_racy_at(mtime_ns: int, ctime_ns: int, now_ns: int) -> bool:
-    """Whether a file was stamped so shortly before `now_ns` that another change might leave no trace."""
+def is_racy_at(mtime_ns: int, ctime_ns: int, began_ns: int) -> bool:
+    """Whether a file was stamped so shortly before it was looked at that another change might leave no trace.
+
+    `began_ns` is a time before the marks were taken: after it, a long pause could make young ones look old.
+    """
     coarse = mtime_ns % 10**9 == 0 and ctime_ns % 10**9 == 0
     step = COARSE_STEP_NS if coarse else STEP_NS
-    # A time in the future (a clock was set back) is no reason: the next change is stamped with another one.
-    return any(0 <= now_ns - stamp < step for stamp in (mtime_ns, ctime_ns))
+    return any(-_LOOKING_NS < began_ns - stamp < step for stamp in (mtime_ns, ctime_ns))
 
 
 def fingerprint_at(path: Path) -> Fingerprint | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from time import time_ns
 
 from client.crew import Crew
 from client.errors import CommandFailed
@@ -113,7 +112,8 @@ class Transfers:
         # is the version's; if that is of this very moment, nobody would see the change, and the next look reads it.
         # As it does when what was found behind the landing has another time: then somebody was there already.
         modified = outcome.identity.modified_ns
-        clean = modified == nanoseconds(action.modified_at) and not is_racy_at(modified, modified, time_ns())
+        landed = outcome.identity.changed_ns
+        clean = modified == nanoseconds(action.modified_at) and not is_racy_at(modified, modified, landed)
         read = Read(action.path, outcome.identity, outcome.blocks, clean=clean)
         marks = fingerprint_of(outcome.identity)
         if self._ledger.has_row(action.node_id):

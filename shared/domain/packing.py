@@ -7,8 +7,11 @@ reads one of them reads its range. A pack lives for as long as any of its blocks
 
 from collections.abc import Sequence
 
-PACK_SIZE = 4 * 1024 * 1024
-"""The most bytes of a pack: what a single block may have, so that one write and one read suffice for either."""
+PACK_SIZE = 8 * 1024 * 1024
+"""The most bytes of a pack: what one request may bring, so that they cost one write.
+
+More would be cheaper still to write and read, but a Functions instance holds several requests in memory at once.
+"""
 
 
 def plan_packs(sizes: Sequence[int]) -> list[range]:

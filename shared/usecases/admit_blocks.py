@@ -17,7 +17,7 @@ from shared.usecases.admit_block import AdmitBlock, Examined, examine
 from shared.usecases.authority import writer
 
 MOST_AT_ONCE = 8 * 1024 * 1024
-"""Plain bytes of the blocks of one call: two full packs, which a process holds several times over."""
+"""Plain bytes of the blocks of one call: a full pack, which a process holds several times over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from client import http_connection
+from client.errors import LocalProblem
 from client.http import Http
 from client.http_addresses import Unsendable, Url, way_to
-from client.http_answers import HttpFailure, NeverReached, TimedOut, TooLong
+from client.http_answers import PIECE, HttpFailure, NeverReached, TimedOut, TooLong
 from tests.support.tls import make_certificate
 from tests.unit.client.fake_line import Line, served
 from tests.unit.client.fake_server import wait_for
@@ -178,6 +179,72 @@ def test_a_body_may_be_too_long(http: Http) -> None:
 def test_a_refusal_may_be_longer_than_what_was_asked_for(http: Http) -> None:
     with served(answering(b"HTTP/1.1 403 No\r\nContent-Length: 50\r\n\r\n" + b"x" * 50)) as line:
         assert http.request("GET", line.url, most=10).status == 403
+
+
+RANGE = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 1000000\r\n\r\n" + bytes(range(250)) * 4_000
+
+
+@pytest.mark.parametrize("limit", [None, 7_000])
+def test_a_range_is_handed_on_as_it_comes(http: Http, limit: int | None) -> None:
+    pieces: list[bytes] = []
+    http.meter = _Counting(limit)
+    with served(answering(RANGE)) as line:
+        answer = http.request("GET", line.url, most=1_000_000, into=lambda piece: pieces.append(bytes(piece)))
+        assert (answer.status, answer.body, answer.stays) == (206, b"", True)
+    assert b"".join(pieces) == bytes(range(250)) * 4_000
+    assert max(map(len, pieces)) <= PIECE
+    assert http.meter.down == len(RANGE)
+
+
+class _Counting:
+    def __init__(self, piece: int | None) -> None:
+        self.piece = piece
+        self.down = 0
+
+    def calling(self) -> None: ...
+
+    def went_up(self, size: int) -> None: ...
+
+    def came_down(self, size: int) -> None:
+        self.down += size
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody",
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nbody",
+        b"HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_plain_range_stands_in_the_answer(http: Http, raw: bytes) -> None:
+    with served(answering(raw)) as line:
+        answer = http.request("GET", line.url, into=lambda piece: pytest.fail("handed on"))
+    assert answer.body == b"body"
+
+
+def test_a_range_that_is_too_long_is_not_handed_on(http: Http) -> None:
+    with served(answering(RANGE)) as line, pytest.raises(TooLong):
+        http.request("GET", line.url, most=999_999, into=lambda piece: pytest.fail("handed on"))
+
+
+def test_a_range_that_breaks_off_was_handed_on_that_far(http: Http) -> None:
+    pieces: list[bytes] = []
+    with served(answering(RANGE[:-100])) as line, pytest.raises(HttpFailure):
+        line.hang_up_after = True
+        http.request("GET", line.url, into=lambda piece: pieces.append(bytes(piece)))
+    assert RANGE.partition(b"\r\n\r\n")[2].startswith(b"".join(pieces))
+    assert len(b"".join(pieces)) >= 999_900 - PIECE
+
+
+def test_who_takes_a_range_may_refuse_it(http: Http) -> None:
+    def full(piece: memoryview) -> None:
+        raise LocalProblem("the disk is full")
+
+    with served(answering(RANGE, RANGE)) as line:
+        with pytest.raises(LocalProblem):
+            http.request("GET", line.url, into=full)
+        assert http.request("GET", line.url).status == 206, "nothing of the first is taken for it"
 
 
 def test_a_connection_that_ended_meanwhile_is_replaced_unseen(http: Http) -> None:

@@ -13,8 +13,8 @@ from client.reading import Reading
 from tests.unit.client.fake_server import FakeServer, Reply, Request, problem
 from tests.unit.client.running import KIB, MIB, Command, noise
 
-LARGE = 300 * KIB
-"""Bytes of a file that is not sent in a batch."""
+LARGE = 256 * KIB + 1
+"""Bytes of a file that is not sent in a batch, and so few more that it is one block."""
 
 
 def on(path: str, answer: Callable[[Request, int], Reply | None]) -> Callable[[Request], Reply | None]:

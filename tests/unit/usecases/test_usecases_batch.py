@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from shared.domain.accounts import Caller, Role
-from shared.domain.blocks import BLOCK_SIZE, hash_of
+from shared.domain.blocks import hash_of
 from shared.domain.errors import (
     Forbidden,
     KeyReused,
@@ -68,12 +68,13 @@ async def test_many_files_share_a_blob_a_seq_and_their_folders(world: World, ann
     check_invariants(world)
 
 
-async def test_packs_are_at_most_four_mebibytes(world: World, ann: Caller) -> None:
-    contents = [noise(str(number), 100_000) for number in range(80)]
+async def test_a_pack_has_at_most_its_size(
+    world: World, ann: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.domain.packing.PACK_SIZE", 1_000_000)
+    contents = [noise(str(number), 300_000) for number in range(8)]
     await world.batch(ann, {f"/{number}": [content] for number, content in enumerate(contents)})
-    sizes = [size for _, size in blobs(world)]
-    assert len(sizes) == 2
-    assert max(sizes) <= BLOCK_SIZE
+    assert [size for _, size in blobs(world)] == [900_000, 900_000, 600_000]
     check_invariants(world)
 
 

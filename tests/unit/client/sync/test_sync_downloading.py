@@ -11,6 +11,7 @@ import pytest
 
 from client.api import Api
 from client.block_fetching import BlockReader
+from client.block_runs import Run
 from client.crew import Crew
 from client.errors import CommandFailed, Corrupt, LocalProblem, NotThere, Refused, Stopped, Unreachable
 from client.pack_fetching import GROUP_CONTENT, GROUP_FILES
@@ -95,6 +96,9 @@ class Server:
     def read_range(self, url: str, offset: int, size: int) -> bytes:
         self._called("range")
         return bytes(self.blob[offset : offset + size])
+
+    def read_run(self, run: Run) -> None:
+        run.take(memoryview(self.read_range(run.url, *run.rest())))
 
     def read(self, place: BlockPlace) -> bytes:
         return self.read_range(place.url, place.offset, place.stored_size)

@@ -170,8 +170,13 @@ def test_any_change_gives_another_digest(tmp_path: Path, change: str, settled_cl
     assert scan(tmp_path).digest != before
 
 
-def test_a_file_that_was_just_written_leaves_the_scan_without_a_digest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [-1_000_000_000, 1], ids=["while it was looked for", "just before"])
+def test_a_file_that_was_just_written_leaves_the_scan_without_a_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
     (tmp_path / "fresh").touch()
+    now = (tmp_path / "fresh").stat().st_mtime_ns + later
+    monkeypatch.setattr("client.sync.scanning.time_ns", lambda: now)
     found = scan(tmp_path)
     assert found.entries["fresh",].racy
     assert found.digest is None
@@ -190,6 +195,7 @@ NOW = 1_700_000_000_123_456_789
         (NOW - 1, LONG_AGO, True),  # where ctime is when the file was made, as on Windows
         (1_699_999_999 * 10**9, 1_699_999_999 * 10**9, True),  # whole seconds: FAT's steps are two of them
         (1_699_999_990 * 10**9, 1_699_999_990 * 10**9, False),
+        (NOW + 10**9, NOW + 10**9, True),  # after the look began, and perhaps before it came here
         (NOW + 10**12, NOW + 10**12, False),  # the clock was set back: the next change has another time
     ],
 )
