@@ -11,7 +11,7 @@ from threading import Lock
 
 from shared.domain.blocks import Buffer
 
-_ON_ITS_WAY = 64 * 1024 * 1024
+_ON_ITS_WAY = 32 * 1024 * 1024
 """Bytes after which what was written goes to the disk while more comes: then the end has little to wait for."""
 
 _AT_ONCE = 512 * 1024

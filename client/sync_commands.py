@@ -11,6 +11,7 @@ from client.screen import Screen, error_member
 
 if TYPE_CHECKING:
     from client.sync.decisions import State
+    from client.sync.digest import Walk
     from client.sync.opening import Opened
     from client.sync.rounds import Wishes
     from client.sync.run_outcome import Outcome as RunOutcome
@@ -65,32 +66,33 @@ def sync(
 
       strata sync ~/Strata --watch
     """
+    from client.sync.at_hand import at_hand
     from client.sync.run_outcome import Outcome
     from client.sync.tally import Tally
     from client.sync.wire_count import Limits, WireMeter
 
     screen, stop, outcome = common.screen, Event(), Outcome()
     meter = WireMeter(stop, Limits(limit_up and limit_up * 1024, limit_down and limit_down * 1024))
-    followed = False
-    if not watch and not dry_run:
-        from client.sync.glance import Glance, glance
+    walk: Walk | None = None
+    with at_hand(common.place, folder) as at:
+        if not watch and not dry_run:
+            from client.sync.glance import Glance, glance
 
-        seen = glance(common.place, folder, meter, outcome)
-        if seen is Glance.UNCHANGED:
-            _tell_run(screen, folder, outcome, Tally(say=screen.complain), meter)
-            return
-        followed = seen is Glance.CHANGED_HERE
-    from client.sync.opening import opened
-    from client.sync.rounds import Wishes
+            seen, walk = glance(at, meter, outcome)
+            if seen is Glance.UNCHANGED:
+                _tell_run(screen, folder, outcome, Tally(say=screen.complain), meter)
+                return
+        from client.sync.opening import opened
+        from client.sync.rounds import Wishes
 
-    wishes = Wishes(jobs, compressing=not no_compress, confirmed=confirm, dry_run=dry_run, followed=followed)
-    with opened(common.place, folder, meter, jobs=jobs, accept_folder=accept_folder) as there:
-        if watch and not dry_run:
-            from client.sync.watching import watch_folder
+        wishes = Wishes(jobs, compressing=not no_compress, confirmed=confirm, dry_run=dry_run)
+        with opened(at, meter, jobs=jobs, accept_folder=accept_folder) as there:
+            if watch and not dry_run:
+                from client.sync.watching import watch_folder
 
-            watch_folder(there, wishes, screen, interval=interval)
-        else:
-            _sync_once(there, wishes, screen, outcome, stop)
+                watch_folder(there, wishes, screen, interval=interval)
+            else:
+                _sync_once(there, wishes, screen, outcome, stop, walk)
 
 
 def status(
@@ -240,7 +242,14 @@ def _side(state: "State | None") -> str:
     return f"{state.kind} {state.name!r}{size}{root}"
 
 
-def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, outcome: "RunOutcome", stop: Event) -> None:
+def _sync_once(
+    there: "Opened",
+    wishes: "Wishes",
+    screen: Screen,
+    outcome: "RunOutcome",
+    stop: Event,
+    walk: "Walk | None",
+) -> None:
     """One run, told when it is over; raises Ended with the exit code."""
     from client.sync.rounds import Sync
     from client.sync.tally import Tally
@@ -249,7 +258,7 @@ def _sync_once(there: "Opened", wishes: "Wishes", screen: Screen, outcome: "RunO
     with screen.transfer("sync", None) as report:
         tally = Tally(say=screen.complain, remark=screen.note, on_bytes=report.advance)
         try:
-            Sync(there.database, there.folder.path, wishes, tally).run(there.line(stop), outcome)
+            Sync(there.database, there.folder.path, wishes, tally).run(there.line(stop), outcome, walk)
         except CommandFailed as error:
             failure = error
         except KeyboardInterrupt:

@@ -7,8 +7,6 @@ the last step is a rename in one file system; until then the target is what it w
 
 import errno
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -60,6 +58,8 @@ def check_free(target: Path, *, force: bool) -> None:
 
 def check_space(folder: Path, size: int) -> None:
     """Raise LocalProblem unless the file system of `folder` has room for `size` bytes."""
+    import shutil  # loads every kind of compression
+
     existing = folder.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -76,7 +76,7 @@ class Target:
     def __init__(self, path: Path, size: int) -> None:
         """Open a temporary file of `size` bytes beside `path`; raises LocalProblem."""
         self.path = path
-        self._temporary = path.parent / f".strata-{secrets.token_hex(8)}.part"
+        self._temporary = path.parent / f".strata-{os.urandom(8).hex()}.part"
         self._settled = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         try:

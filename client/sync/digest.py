@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING
 
 from client.sync.ignoring import is_part
@@ -21,17 +22,39 @@ Ignores = Callable[["Names", bool], bool]
 is not asked about."""
 
 
-def digest_of(root: Path, ignores: Ignores | None) -> str | None:
-    """The digest that a scan would have, in a third of its time; None when it would have none, or there are parts."""
+Listing = list[tuple[os.DirEntry[str], os.stat_result]]
+"""What is in a folder, with its marks."""
+
+
+class Walk:
+    """What a look for the digest has met, so that a scan right behind it need not ask the disk again.
+
+    It has a `digest` if it has come to its end; `began_ns` is when it began, in nanoseconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self.began_ns = time_ns()
+        self.listings: dict[Names, Listing] = {}
+        self.digest: str | None = None
+
+
+def digest_of(root: Path, ignores: Ignores | None, walk: Walk | None = None) -> str | None:
+    """The digest that a scan would have, in a third of its time; None when it would have none, or there are parts.
+
+    What is met goes into the `walk`.
+    """
     digest = Digest()
     ways: list[Names] = [()]
     try:
         while ways:
             folder = ways.pop()
             digest.folder(folder)
+            met: Listing = []
             with os.scandir(root.joinpath(*folder)) as listing:
                 for entry in listing:
                     status = entry.stat(follow_symlinks=False)
+                    if walk:
+                        met.append((entry, status))
                     is_folder = stat.S_ISDIR(status.st_mode)
                     if ignores and ignores((*folder, entry.name), is_folder):
                         continue
@@ -41,6 +64,8 @@ def digest_of(root: Path, ignores: Ignores | None) -> str | None:
                     # A scan passes over a folder whose name can't be kept, and doesn't look into it.
                     if is_folder and why_not_kept(entry.name) is None:
                         ways.append((*folder, entry.name))
+            if walk:
+                walk.listings[folder] = met
     except OSError:
         return None
     return digest.text
@@ -51,18 +76,28 @@ class Digest:
 
     def __init__(self) -> None:
         self._hash = blake2b(digest_size=16)
+        self._met: list[tuple[str | int, ...]] = []
 
     def folder(self, path: "Names") -> None:
         """What follows is in the folder `path`."""
-        self._hash.update(os.fsencode("/".join(path)) + b"\0/")
+        self._take_in()
+        self._met.append(path)
 
     def entry(self, name: str, status: os.stat_result) -> None:
         """Something that isn't ignored. A folder's own size and times change with what is in it, and don't count."""
-        marks: tuple[int, ...] = (status.st_mode, status.st_ino, status.st_dev)
-        if not stat.S_ISDIR(status.st_mode):
-            marks += (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        self._hash.update(b"%s\0%s" % (os.fsencode(name), repr(marks).encode()))
+        mode = status.st_mode
+        if stat.S_ISDIR(mode):
+            self._met.append((name, mode, status.st_ino, status.st_dev))
+        else:
+            times = status.st_mtime_ns, status.st_ctime_ns
+            self._met.append((name, mode, status.st_ino, status.st_dev, status.st_size, *times))
 
     @property
     def text(self) -> str:
+        self._take_in()
         return self._hash.hexdigest()
+
+    def _take_in(self) -> None:
+        # Python's way to write values is unambiguous, whatever is in a name, and quick for a whole folder at once.
+        self._hash.update(repr(self._met).encode())
+        self._met.clear()

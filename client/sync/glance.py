@@ -10,17 +10,15 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from client.credentials import Credentials
 from client.http import Http
 from client.http_addresses import Unsendable
 from client.http_answers import HttpFailure
-from client.place import Place
+from client.sync.at_hand import AtHand
 from client.sync.binding import is_bound
-from client.sync.database import Database
-from client.sync.digest import digest_of
-from client.sync.folder import find_folder, only_one
+from client.sync.digest import Walk, digest_of
 from client.sync.ignoring import IGNORE_FILE
 from client.sync.run_outcome import Outcome
 from client.sync.settled import keep_as_it_is, kept
@@ -35,31 +33,36 @@ class Glance(Enum):
     UNKNOWN = auto()
 
 
-def glance(place: Place, given: Path, meter: WireMeter, outcome: Outcome) -> Glance:
-    """Look at both sides. Raises NotLoggedIn, LocalProblem, and Conflicting when another process is at it."""
-    credentials, folder = place.login(), find_folder(given)
-    path = folder.state_path(place.home)
-    if credentials.expired() or not path.exists() or (folder.path / IGNORE_FILE).exists():
-        return Glance.UNKNOWN
-    with only_one(folder, place.home), Database(path) as database:
-        state, cursor = kept(database), database.get("cursor")
-        bound = is_bound(database, folder, url=credentials.url, user_id=credentials.user_id)
-        if state is None or cursor is None or not bound:
-            return Glance.UNKNOWN
-        digest, answer = _look(folder.path, credentials, cursor, meter)
-        if answer is None or answer.get("changes") != [] or answer.get("has_more") is not False:
-            return Glance.UNKNOWN
-        if digest != state.digest:
-            return Glance.CHANGED_HERE
-        state.tell(outcome)
-        keep_as_it_is(folder.lock_path(place.home))
-    return Glance.UNCHANGED
+class Seen(NamedTuple):
+    """What a glance has come to, and for a folder that has changed the walk through it."""
+
+    what: Glance
+    walk: Walk | None = None
+
+
+def glance(at: AtHand, meter: WireMeter, outcome: Outcome) -> Seen:
+    """Look at both sides."""
+    folder, database, login = at.folder, at.database, at.credentials
+    state, cursor = kept(database), database.get("cursor")
+    if state is None or cursor is None or login.expired() or (folder.path / IGNORE_FILE).exists():
+        return Seen(Glance.UNKNOWN)
+    if not is_bound(database, folder, url=login.url, user_id=login.user_id):
+        return Seen(Glance.UNKNOWN)
+    walk = Walk()
+    answer = _look(folder.path, walk, login, cursor, meter)
+    if answer is None or answer.get("changes") != [] or answer.get("has_more") is not False:
+        return Seen(Glance.UNKNOWN)
+    if walk.digest != state.digest:
+        return Seen(Glance.CHANGED_HERE, walk)
+    state.tell(outcome)
+    keep_as_it_is(folder.lock_path(at.place.home))
+    return Seen(Glance.UNCHANGED)
 
 
 def _look(
-    folder: Path, credentials: Credentials, cursor: str, meter: WireMeter
-) -> tuple[str | None, Mapping[str, Any] | None]:
-    """The folder's digest, and meanwhile the journal behind `cursor`: None when it can't be had at the first try."""
+    folder: Path, walk: Walk, credentials: Credentials, cursor: str, meter: WireMeter
+) -> Mapping[str, Any] | None:
+    """Walk through the folder, and meanwhile ask for the journal behind `cursor`: None when it can't be had at once."""
     answers: list[Mapping[str, Any]] = []
 
     def ask() -> None:
@@ -80,6 +83,6 @@ def _look(
         meter.attach(http)
         asking = Thread(target=ask, daemon=True, name="strata-glance")
         asking.start()
-        digest = digest_of(folder, None)
+        walk.digest = digest_of(folder, None, walk)
         asking.join()
-    return digest, answers[0] if answers else None
+    return answers[0] if answers else None

@@ -6,54 +6,51 @@ stay open from run to run when the folder is watched. The one for the storage is
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Event
 
 from client.api import Api
 from client.block_fetching import BlockReader
-from client.credentials import Credentials
 from client.errors import NotLoggedIn, NotThere
 from client.http import Http
 from client.place import Place
 from client.session import Session
+from client.sync.at_hand import AtHand
 from client.sync.binding import bind
 from client.sync.database import Database
-from client.sync.folder import SyncFolder, find_folder, only_one
+from client.sync.folder import SyncFolder, find_folder
 from client.sync.rounds import Line
 from client.sync.wire_count import WireMeter
 from client.transport import Transport
 
 
-@dataclass
 class Opened:
-    """A folder that is ready to be synced, by this process alone. `is_new`: it never was before."""
+    """A folder that is ready to be synced, by this process alone."""
 
-    folder: SyncFolder
-    database: Database
-    meter: WireMeter
-    credentials: Credentials
-    place: Place
-    api_http: Http
-    is_new: bool
-    _closing: ExitStack
-    _jobs: int
+    def __init__(self, at: AtHand, meter: WireMeter, api_http: Http, closing: ExitStack, jobs: int) -> None:
+        self.folder, self.database = at.folder, at.database
+        self.credentials = at.credentials
+        self.meter = meter
+        self._place = at.place
+        self._api_http = api_http
+        self._closing = closing
+        self._jobs = jobs
 
     def line(self, stop: Event) -> Line:
         """The server, for one run, which `stop` ends. A login that was renewed meanwhile is taken up.
 
         Raises NotLoggedIn when somebody else has logged in, or at another server: this folder is not theirs.
         """
-        credentials = self.place.credentials_file.read() or self.credentials
+        credentials = self._place.credentials_file.read() or self.credentials
         mine = (self.credentials.url, self.credentials.user_id)
         if (credentials.url, credentials.user_id) != mine:
             raise NotLoggedIn(
                 f"{credentials.username} has logged in here meanwhile: this folder belongs to "
                 f"{self.credentials.username} at {self.credentials.url}"
             )
-        transport = Transport(self.api_http, self.credentials.url, stop)
-        api = Api(Session(transport, self.place.credentials_file, credentials))
+        transport = Transport(self._api_http, self.credentials.url, stop)
+        api = Api(Session(transport, self._place.credentials_file, credentials))
         return Line(api, lambda: BlockReader(self._storage, stop), stop)
 
     @cached_property
@@ -64,27 +61,17 @@ class Opened:
 
 
 @contextmanager
-def opened(
-    place: Place, given: Path, meter: WireMeter, *, jobs: int, accept_folder: bool = False
-) -> Iterator[Opened]:
+def opened(at: AtHand, meter: WireMeter, *, jobs: int, accept_folder: bool = False) -> Iterator[Opened]:
     """Open everything; what goes over the line is told to `meter`.
 
-    Raises NotLoggedIn, LocalProblem, and Conflicting when another process, login or folder is in the way.
+    Raises Conflicting when another login or folder is in the way.
     """
-    credentials = place.login()
-    folder = find_folder(given)
-    with (
-        only_one(folder, place.home),
-        Database(folder.state_path(place.home)) as database,
-        # One more than the jobs: a watch has one that waits at the server.
-        Http(jobs + 1) as http,
-        ExitStack() as closing,
-    ):
-        is_new = bind(
-            database, folder, url=credentials.url, user_id=credentials.user_id, accept_folder=accept_folder
-        )
+    # One more than the jobs: a watch has one that waits at the server.
+    with Http(jobs + 1) as http, ExitStack() as closing:
+        login = at.credentials
+        bind(at.database, at.folder, url=login.url, user_id=login.user_id, accept_folder=accept_folder)
         meter.attach(http)
-        yield Opened(folder, database, meter, credentials, place, http, is_new, closing, jobs)
+        yield Opened(at, meter, http, closing, jobs)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from client.crew import Crew
 from client.errors import Held, LocalProblem, Refused
 from client.sync.actions import Plan
 from client.sync.database import Database
-from client.sync.digest import digest_of
+from client.sync.digest import Walk, digest_of
 from client.sync.ignoring import IGNORE_FILE, PART_PREFIX, Ignoring
 from client.sync.remote import RemoteFollower
 from client.sync.run_outcome import Outcome
@@ -45,16 +45,12 @@ OLD_PART = 24 * 3600
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once.
-
-    `followed`: the journal was read to its end just now, and the folder is known to have changed.
-    """
+    """What was asked for. `confirmed` lets a held plan pass; `jobs` is how many requests are under way at once."""
 
     jobs: int = 8
     compressing: bool = True
     confirmed: bool = False
     dry_run: bool = False
-    followed: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -74,24 +70,27 @@ class Sync:
         self._wishes = wishes
         self._tally = tally
 
-    def run(self, line: Line, outcome: Outcome) -> None:
+    def run(self, line: Line, outcome: Outcome, walk: Walk | None = None) -> None:
         """Bring both sides together, telling `outcome` as it goes.
 
-        Raises the failure that ended the run (no server, no login, Stopped, Held); what was done by then is done.
+        `walk` tells that the journal was read to its end just now, and that the folder has changed. Raises the failure
+        that ended the run (no server, no login, Stopped, Held); what was done by then is done.
         """
         with Crew(self._wishes.jobs, room=FILES_UNDER_WAY, stop=line.stop) as crew:
             follower = RemoteFollower(line.api, self._database)
             ignoring = read_ignores(self._root)
-            state = None if self._wishes.followed else kept(self._database)
+            state = None if walk else kept(self._database)
             if state and self._is_settled(state, crew, follower, ignoring):
                 state.tell(outcome)
                 keep(self._database, state)
                 return
-            followed = self._wishes.followed or state is not None
-            scan = self._look(crew, None if followed else follower, ignoring, outcome)
-            # What follows takes a moment to load, and mostly nothing has changed.
+            if not (walk or state):
+                crew.submit(follower.follow, urgent=True)
+            # Mostly nothing has changed, and this isn't needed. It takes a moment to load, while the server answers.
             from client.sync.one_round import OneRound
 
+            scan = self._scan(ignoring, outcome, walk)
+            crew.drain()
             work = OneRound(self._database, self._root, line, crew, follower, self._wishes, self._tally)
             for _ in range(MOST_ROUNDS):
                 outcome.rounds += 1
@@ -108,13 +107,15 @@ class Sync:
                         f"nothing was done: {'; '.join(outcome.held)}. If that is meant, say so with --confirm"
                     )
                 done = work.carry_out(plan)
-                if done.on_this_disk:
-                    line.stop.wait(SETTLING)
                 ignoring = read_ignores(self._root)
                 if done.settles and self._stays(scan, crew, follower, ignoring):
                     plan = Plan()
                     break
-                scan = self._look(crew, follower, ignoring, outcome)
+                crew.submit(follower.follow, urgent=True)
+                if done.on_this_disk:
+                    line.stop.wait(SETTLING)
+                scan = self._scan(ignoring, outcome)
+                crew.drain()
             else:
                 self._tally.failed(".", LocalProblem("it keeps changing: run it again later", code="changed"))
             work.finish()
@@ -148,15 +149,8 @@ class Sync:
         crew.drain()
         return digest
 
-    def _look(
-        self, crew: Crew, follower: RemoteFollower | None, ignoring: Ignoring, outcome: Outcome
-    ) -> Scan:
-        """Scan the folder, and follow the journal meanwhile unless that was just done."""
-
-        if follower:
-            crew.submit(follower.follow, urgent=True)
-        scan = scan_folder(self._root, asking(ignoring))
-        crew.drain()
+    def _scan(self, ignoring: Ignoring, outcome: Outcome, walk: Walk | None = None) -> Scan:
+        scan = scan_folder(self._root, asking(ignoring), walk)
         outcome.passed_over, outcome.entries = scan.passed_over, len(scan.entries)
         return scan
 

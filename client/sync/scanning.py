@@ -12,14 +12,14 @@ its content is believed only until the next look, which reads it again (as git d
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import time_ns
 
 import msgspec
 
 from client.errors import LocalProblem, Refused
-from client.sync.digest import Digest, Ignores
+from client.sync.digest import Digest, Ignores, Listing, Walk
 from client.sync.ignoring import Ignoring, is_part
 from client.sync.kept_names import why_not_kept
 from client.sync.run_outcome import PassedOver
@@ -70,29 +70,25 @@ def asking(ignoring: Ignoring) -> Ignores:
     return ignores
 
 
-def scan_folder(root: Path, ignores: Ignores) -> Scan:
-    """Look at everything below `root`; raises LocalProblem when not even that can be listed."""
+def scan_folder(root: Path, ignores: Ignores, walk: Walk | None = None) -> Scan:
+    """Look at everything below `root`; raises LocalProblem when not even that can be listed.
+
+    What a `walk` has met just now isn't asked for again; nothing may be ignored then.
+    """
     scan = Scan()
     digest = Digest()
     racy = False
+    began = walk.began_ns if walk else time_ns()
     ways: list[Names] = [()]
     while ways:
         folder = ways.pop()
-        try:
-            with os.scandir(root.joinpath(*folder)) as listing:
-                entries = list(listing)
-        except OSError as error:
-            if not folder:
-                raise LocalProblem(f"{root}: {error.strerror}", fatal=True) from None
-            if _has_vanished(root.joinpath(*folder)):
-                scan.entries.pop(folder, None)
-                continue
-            scan.unlisted.add(folder)
-            scan.passed_over.append(_unseen(folder, root.joinpath(*folder), error))
+        listing = walk.listings.get(folder) if walk else None
+        if listing is None:
+            listing = _listed(scan, root, folder)
+        if listing is None:
             continue
         digest.folder(folder)
-        began = time_ns()
-        for entry, status in _with_marks(scan, folder, entries):
+        for entry, status in listing:
             path = (*folder, entry.name)
             kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
             if ignores(path, kind is Kind.FOLDER):
@@ -114,8 +110,24 @@ def scan_folder(root: Path, ignores: Ignores) -> Scan:
     return scan
 
 
+def _listed(scan: Scan, root: Path, folder: Names) -> Listing | None:
+    """What is in a folder that is to be looked through, None for one that isn't there or can't be listed."""
+    try:
+        with os.scandir(root.joinpath(*folder)) as entries:
+            return list(_with_marks(scan, folder, entries))
+    except OSError as error:
+        if not folder:
+            raise LocalProblem(f"{root}: {error.strerror}", fatal=True) from None
+        if _has_vanished(root.joinpath(*folder)):
+            scan.entries.pop(folder, None)
+        else:
+            scan.unlisted.add(folder)
+            scan.passed_over.append(_unseen(folder, root.joinpath(*folder), error))
+    return None
+
+
 def _with_marks(
-    scan: Scan, folder: Names, entries: list[os.DirEntry[str]]
+    scan: Scan, folder: Names, entries: Iterable[os.DirEntry[str]]
 ) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
     for entry in entries:
         if is_part(entry.name):

@@ -11,7 +11,7 @@ from client.cli import run
 from client.errors import Stopped
 from client.sync.actions import Plan
 from client.sync.contents import Contents
-from client.sync.digest import Ignores
+from client.sync.digest import Ignores, Walk
 from client.sync.executing import Executor
 from client.sync.landing import Landing
 from client.sync.ledger import Ledger
@@ -159,9 +159,9 @@ def test_a_folder_that_is_moved_past_the_scan_is_not_taken_for_deleted(
     before = {file["file_id"] for file in ann.strata.json("ls", "--recursive")["files"]}
     moved = _once(lambda: (ann.folder / "z" / "photos").rename(ann.folder / "a" / "photos"))
 
-    def scan(root: Path, ignores: Ignores) -> Scan:
+    def scan(root: Path, ignores: Ignores, walk: Walk | None) -> Scan:
         first = not (ann.folder / "a" / "photos").exists()
-        found = scan_folder(root, ignores)
+        found = scan_folder(root, ignores, walk)
         if first:
             moved()
             for path in [path for path in found.entries if path[:2] == ("z", "photos")]:

@@ -327,7 +327,7 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(
 ) -> None:
     server.put("/a", b"content")
     usage = shutil.disk_usage(".")._replace(free=10)
-    monkeypatch.setattr("client.targets.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     result = ann("down", "/a", "--json")
     assert (result.code, result.json["error"]["code"]) == (8, "disk_full")
     assert server.storage_calls == {}

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from client.errors import LocalProblem
-from client.sync.digest import digest_of
+from client.sync.digest import Digest, Walk, digest_of
 from client.sync.ignoring import Ignoring
 from client.sync.run_outcome import PassedOver
 from client.sync.scanning import STEP_NS, Scan, asking, is_racy_at, scan_folder
-from client.sync.trees import Kind
+from client.sync.trees import Kind, Names
 from shared.domain.errors import Malformed, NameRefused
 from shared.domain.names import parse_name
 
@@ -180,6 +180,67 @@ def test_a_file_that_was_just_written_leaves_the_scan_without_a_digest(
     found = scan(tmp_path)
     assert found.entries["fresh",].racy
     assert found.digest is None
+
+
+def walked(root: Path) -> Walk:
+    walk = Walk()
+    walk.digest = digest_of(root, None, walk)
+    return walk
+
+
+def told(each: PassedOver) -> tuple[Names, str, str]:
+    return each.path, each.reason, str(each.error)
+
+
+def test_what_was_met_on_a_walk_is_not_looked_at_again(
+    tmp_path: Path, settled_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "z/deep/c", "z/d"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "z" / "away").symlink_to("/")
+    (tmp_path / "aux").mkdir()
+    before, walk = scan(tmp_path), walked(tmp_path)
+
+    walk.began_ns += 3_600 * 10**9
+
+    def listed(path: Path) -> None:
+        pytest.fail(f"{path} is listed again")
+
+    monkeypatch.setattr("os.scandir", listed)
+    after = scan_folder(tmp_path, asking(Ignoring()), walk)
+    assert list(after.entries.values()) == list(before.entries.values())
+    assert after.holding == before.holding
+    assert list(map(told, after.passed_over)) == list(map(told, before.passed_over))
+    assert after.digest == walk.digest is not None
+
+
+def test_a_scan_looks_itself_at_what_a_walk_has_not_met(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / f".strata-{'0' * 32}.part").touch()
+    (tmp_path / "folder" / "file").touch()
+    walk = walked(tmp_path)
+    assert walk.digest is None
+    found = scan_folder(tmp_path, asking(Ignoring()), walk)
+    assert set(found.entries) == {("folder",), ("folder", "file")}
+    assert [part.name for part in found.parts] == [f".strata-{'0' * 32}.part"]
+
+
+def test_what_was_stamped_while_the_walk_went_on_is_doubted(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    walk = walked(tmp_path)
+    walk.began_ns = (tmp_path / "file").stat().st_mtime_ns - 10**9
+    assert scan_folder(tmp_path, asking(Ignoring()), walk).digest is None
+
+
+def test_a_name_can_not_pass_for_marks(tmp_path: Path) -> None:
+    """The digest is over names and numbers: neither may be read as the other."""
+    one, other = Digest(), Digest()
+    status = os.stat(tmp_path)
+    one.entry("a", status)
+    one.entry("b", status)
+    other.entry(f"a', {status.st_mode}, {status.st_ino}, {status.st_dev}), ('b", status)
+    assert one.text != other.text
 
 
 NOW = 1_700_000_000_123_456_789
