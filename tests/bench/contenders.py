@@ -19,6 +19,9 @@ from tests.support.system import Strata, System
 
 _REMOTE = "az:rclone/tree"
 
+_QUIET = 0.5
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -138,9 +141,11 @@ def _folders(folder: Path) -> tuple[Path, Path]:
 def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[float, float, bytes]:
     """Wall and processor seconds of a program, and what it wrote; raises CalledProcessError when it fails.
 
-    What was written before goes to the disk first, so that nobody waits for the disk with another's bytes.
+    It begins on a machine that is done with what was before: bytes of another on their way to the disk, and servers
+    that clear up, would be paid for by whoever comes next.
     """
     os.sync()
+    time.sleep(_QUIET)
     start = time.perf_counter()
     with subprocess.Popen(
         command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
