@@ -74,6 +74,8 @@ class Contents:
         self._database = database
         self._root = root
         self._manifests = Manifests(database)
+        self.doubtful = False
+        """Whether something in the last look could be something else by now and have the same marks."""
 
     def entries(
         self,
@@ -99,6 +101,7 @@ class Contents:
                 entries[path] = LocalEntry(path, each.kind, row.content, each.fingerprint)
             else:
                 unknown.append((each, row))
+        self.doubtful = any(each.racy for each, _ in unknown)
         # What has gone from one path may have been moved to another, and is not read again for that.
         moved = {row.inode: row for row in known.values()}
         self._let_go(known)

@@ -1,6 +1,6 @@
 """One hash over the names and marks of everything in a folder: equal ones, and nothing has changed.
 
-It is compared with one that was kept when no mark was racy (see scanning.py): every change since then has left another.
+It is compared with one that was kept when no mark was in doubt (see scanning.py): every change since has left another.
 """
 
 import os

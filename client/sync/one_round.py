@@ -10,10 +10,7 @@ import msgspec
 from client.crew import Crew
 from client.errors import LocalProblem
 from client.sync.actions import (
-    DeleteLocal,
-    Download,
     KeepBoth,
-    MakeFolderLocal,
     MakeFolderRemote,
     MoveLocal,
     Plan,
@@ -47,10 +44,10 @@ if TYPE_CHECKING:
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What carrying out a plan has come to: whether something of it was about this disk, and whether it has left
+    """What carrying out a plan has come to: whether it has stamped what was here already, and whether it has left
     nothing to do that was not there to be seen when it was made."""
 
-    on_this_disk: bool
+    stamps: bool
     settles: bool
 
 
@@ -81,6 +78,8 @@ class OneRound:
         self._ignoring = Ignoring()
         self._unread: dict[Names, LocalProblem] = {}
         self._trees = Trees({}, LocalTree({}), RemoteTree(ROOT, {}))
+        self.digest: str | None = None
+        """That of the scan which was planned for, if every change since then leaves another one."""
 
     def plan(self, scan: Scan, ignoring: Ignoring) -> Plan:
         """What to do about what was seen; reads the files that may have changed."""
@@ -89,6 +88,7 @@ class OneRound:
         entries = self._contents.entries(
             scan.entries, self._crew, on_trouble=lambda path, error: self._unread.update({path: error})
         )
+        self.digest = None if self._contents.doubtful else scan.digest
         for path in scan.holding:
             if path in entries:
                 entries[path] = msgspec.structs.replace(entries[path], holds_unsynced=True)
@@ -133,7 +133,7 @@ class OneRound:
         )
         complete = Executor(hands, self._trees, self._tally, self._stuck).run(made)
         return Done(
-            on_this_disk=any(isinstance(action, _ON_THIS_DISK) for action in made.actions),
+            stamps=any(isinstance(action, _STAMPING) for action in made.actions),
             settles=complete
             and not made.reports
             and not self.troubled
@@ -176,7 +176,8 @@ class OneRound:
 
 
 _UPWARD = (Record, Upload, MakeFolderRemote)
-_ON_THIS_DISK = (KeepBoth, MakeFolderLocal, MoveLocal, Download, DeleteLocal)
+# A download is not among them: what it has put here is known, whenever it was stamped.
+_STAMPING = (KeepBoth, MoveLocal)
 
 
 def _today() -> str:

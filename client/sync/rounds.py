@@ -37,7 +37,7 @@ FILES_UNDER_WAY = 64
 """Downloads that are open at once."""
 
 SETTLING = 0.025
-"""Seconds between what was done here and the next look, in which no time is too young then: more than a step of the
+"""Seconds between what was moved here and the next look, in which no time is too young then: more than a step of the
 clock that stamps files (scanning.py)."""
 
 OLD_PART = 24 * 3600
@@ -108,11 +108,11 @@ class Sync:
                     )
                 done = work.carry_out(plan)
                 ignoring = read_ignores(self._root)
-                if done.settles and self._stays(scan, crew, follower, ignoring):
+                if done.settles and self._stays(work.digest, crew, follower, ignoring):
                     plan = Plan()
                     break
                 crew.submit(follower.follow, urgent=True)
-                if done.on_this_disk:
+                if done.stamps:
                     line.stop.wait(SETTLING)
                 scan = self._scan(ignoring, outcome)
                 crew.drain()
@@ -124,8 +124,8 @@ class Sync:
                     remove_parts(scan.parts, wanted=())
                 outcome.settled = plan.is_empty and not plan.reports and not work.troubled
                 state = None
-                if outcome.settled and scan.digest:
-                    state = settled_as(scan.digest, len(scan.entries), scan.passed_over)
+                if outcome.settled and work.digest:
+                    state = settled_as(work.digest, len(scan.entries), scan.passed_over)
                 keep(self._database, state)
 
     def _is_settled(self, state: Settled, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
@@ -134,12 +134,11 @@ class Sync:
         # What the server told has let go of the state that was kept.
         return state.digest == digest and kept(self._database) is not None
 
-    def _stays(self, scan: Scan, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
-        """Whether the folder is still as it was scanned, and the server tells of nothing but what came from here."""
-        if scan.digest is None:
+    def _stays(self, digest: str | None, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> bool:
+        """Whether the folder still has the digest, and the server tells of nothing but what came from here."""
+        if digest is None:
             return False
-        digest = self._follow(crew, follower, ignoring)
-        return digest == scan.digest and follower.in_step()
+        return self._follow(crew, follower, ignoring) == digest and follower.in_step()
 
     def _follow(self, crew: Crew, follower: RemoteFollower, ignoring: Ignoring) -> str | None:
         """Read the journal and meanwhile the folder's digest, which is returned."""

@@ -47,8 +47,8 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Scan(msgspec.Struct):
-    """Everything below a folder. `digest` is equal for two scans between which nothing has changed at all; it is
-    None when that can't be said, because something is racy or wasn't seen.
+    """Everything below a folder. `digest` is equal for two scans between which nothing has changed at all, except in
+    what was racy; it is None when that can't be said, because something wasn't seen.
 
     `holding` are folders with something directly in them that is passed over. `parts` are files on their way here.
     """
@@ -77,7 +77,6 @@ def scan_folder(root: Path, ignores: Ignores, walk: Walk | None = None) -> Scan:
     """
     scan = Scan()
     digest = Digest()
-    racy = False
     began = walk.began_ns if walk else time_ns()
     ways: list[Names] = [()]
     while ways:
@@ -100,12 +99,10 @@ def scan_folder(root: Path, ignores: Ignores, walk: Walk | None = None) -> Scan:
                 scan.passed_over.append(passed)
                 scan.holding.add(folder)
                 continue
-            one = _found(path, kind, status, began)
-            scan.entries[path] = one
-            racy = racy or one.racy
+            scan.entries[path] = _found(path, kind, status, began)
             if kind is Kind.FOLDER:
                 ways.append(path)
-    if not racy and not scan.unlisted:
+    if not scan.unlisted:
         scan.digest = digest.text
     return scan
 

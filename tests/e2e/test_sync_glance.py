@@ -36,6 +36,14 @@ def test_nothing_changed_costs_one_question(pair: list[Device]) -> None:
     assert 0 < wire["sent"] + wire["received"] < 10_000
 
 
+def test_what_has_just_come_is_known_at_the_next_glance(pair: list[Device]) -> None:
+    ann, ben = pair
+    ann.write("new", b"from ann")
+    ann.sync()
+    assert ben.sync()["done"]["downloaded"] == 1
+    assert seen_at_a_glance(ben.sync())
+
+
 def _edit_in_disguise(ann: Device, ben: Device) -> None:
     place = ann.folder / "other"
     before = place.stat()

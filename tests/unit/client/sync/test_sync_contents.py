@@ -9,11 +9,11 @@ import pytest
 
 from client.crew import Crew
 from client.errors import LocalProblem
-from client.reading import Reading
-from client.sync.contents import Contents
+from client.reading import Identity, Reading
+from client.sync.contents import Contents, Read
 from client.sync.database import Database
 from client.sync.ignoring import Ignoring
-from client.sync.scanning import asking, scan_folder
+from client.sync.scanning import STEP_NS, asking, scan_folder
 from client.sync.trees import Content, LocalEntry, Names
 from shared.domain.blocks import BlockRef, hash_of, root_hash
 from tests.unit.client.running import KIB, MIB, noise
@@ -40,6 +40,10 @@ class Folder:
                 on_trouble=lambda path, error: self.troubles.update({path: error}),
             )
         return entries, len(read)
+
+    def is_doubtful(self) -> bool:
+        self.look()
+        return self.contents.doubtful
 
 
 @pytest.fixture
@@ -85,6 +89,25 @@ def test_a_file_that_was_read_too_soon_after_it_was_written_is_read_again(
     monkeypatch.setattr("client.sync.contents.time_ns", lambda: soon)
     assert folder.look()[1] == 1
     assert folder.look()[1] == 1
+
+
+def test_what_is_racy_is_doubtful_unless_it_is_known(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(name: str, content: bytes, *, looked_at_after: int) -> None:
+        (folder.root / name).write_bytes(content)
+        now = (folder.root / name).stat().st_ctime_ns + looked_at_after
+        monkeypatch.setattr("client.sync.scanning.time_ns", lambda: now)
+        monkeypatch.setattr("client.sync.contents.time_ns", lambda: now)
+
+    write("old", b"old", looked_at_after=STEP_NS)
+    assert not folder.is_doubtful()
+    write("new", b"new", looked_at_after=1)
+    assert folder.is_doubtful()
+    identity = Identity.of((folder.root / "new").stat())
+    blocks = [BlockRef(hash_of(b"new"), 3)]
+    folder.contents.remember([Read(("new",), identity, blocks, clean=True)])  # as a download does
+    assert not folder.is_doubtful()
+    write("new", b"own", looked_at_after=1)
+    assert folder.is_doubtful()
 
 
 def test_the_same_size_and_time_do_not_hide_an_edit(folder: Folder, later: None) -> None:
