@@ -61,9 +61,26 @@ class BlockReader:
     def read_run(self, run: Run) -> None:
         """Have a run's blocks come, as many as do; raises as `read_range`, and what the run raises.
 
-        When the connection breaks off, the blocks that came before need not come again.
+        When the connection breaks off, the blocks that came before need not come again, and patience begins anew.
         """
-        self._patiently(lambda: self._read_once(run.url, *run.rest(), run.take) if run.left else None)
+        while run.left:
+            try:
+                self._patiently(lambda: self._read_left(run))
+            except _Onward:
+                continue
+            return
+
+    def _read_left(self, run: Run) -> None:
+        """Read what is left of a run; raises _Onward when that broke off with less left."""
+        left = len(run.left)
+        try:
+            body = self._read_once(run.url, *run.rest(), run.take)
+        except HttpFailure:
+            if len(run.left) < left:
+                raise _Onward from None
+            raise
+        if body:  # it didn't come as a plain range, and stands in the answer
+            run.take(memoryview(body))
 
     def _patiently(self, read: Callable[[], T]) -> T:
         failures = 0
@@ -100,6 +117,10 @@ class _Again(Exception):
     def __init__(self, status: int, retry_after: float | None) -> None:
         super().__init__(status)
         self.status, self.retry_after = status, retry_after
+
+
+class _Onward(Exception):
+    """Some of it came: to be gone on with."""
 
 
 class _Current(msgspec.Struct):

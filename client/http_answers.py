@@ -27,7 +27,7 @@ PIECE = 512 * 1024
 """Bytes of a body that is handed on as it comes: few enough to stay in a processor's cache until they are used."""
 
 Taker = Callable[[memoryview], None]
-"""Takes a piece of a body, which is only there until it returns."""
+"""Takes a piece of a body, which is only there until it returns. It must raise no OSError: that is a connection's."""
 
 
 class HttpFailure(Exception):

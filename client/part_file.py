@@ -82,12 +82,13 @@ class PartFile:
 
     def _write(self, view: memoryview, offset: int) -> None:
         while view:
+            piece = view[:_AT_ONCE]
             if _CAN_PLACE:
-                written = os.pwrite(self._descriptor, view, offset)
+                written = os.pwrite(self._descriptor, piece, offset)
             else:
                 with self._lock:
                     os.lseek(self._descriptor, offset, os.SEEK_SET)
-                    written = os.write(self._descriptor, view[:_AT_ONCE])
+                    written = os.write(self._descriptor, piece)
             view, offset = view[written:], offset + written
 
     def _much_came(self, size: int) -> bool:

@@ -1,8 +1,8 @@
 """`strata down`: remote files become local ones.
 
-A file comes as the blocks of its manifest, fetched side by side, each verified before it is written at its
-place. A block that stands in the file many times is fetched once. How much is in memory is bounded by the
-number of threads, two blocks (as stored, as plain) each.
+A file comes as the blocks of its manifest, fetched side by side, each verified before the file appears. A block that
+stands in the file many times is fetched once. How much is in memory is bounded by the number of threads, two blocks
+(as stored, as plain) each.
 """
 
 from collections import deque

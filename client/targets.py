@@ -93,9 +93,10 @@ class Target:
             raise _problem(path, error) from None
 
     def write(self, content: Buffer, offsets: Iterable[int]) -> None:
-        """Write the same content at each offset; nothing once the target is kept or discarded."""
+        """Write the same content at each offset; raises LocalProblem, and Stopped once it is kept or discarded."""
         try:
-            self._file.write(content, offsets)
+            if not self._file.write(content, offsets):
+                raise Stopped
         except OSError as error:
             raise _problem(self.path, error) from None
 

@@ -106,7 +106,7 @@ def down(
 ) -> None:
     """Fetch remote files and folders.
 
-    Each block is verified before it is written, and a file appears whole or not at all. A local path that ends
+    Each block is verified before its file appears, and a file appears whole or not at all. A local path that ends
     with a slash is a folder to put things in.
 
     Examples:

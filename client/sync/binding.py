@@ -25,8 +25,8 @@ def _asked(folder: SyncFolder, url: str, user_id: str) -> dict[str, str]:
 
 def bind(
     database: Database, folder: SyncFolder, *, url: str, user_id: str, accept_folder: bool = False
-) -> bool:
-    """See to it that the memory is about exactly this; returns whether it was new.
+) -> None:
+    """See to it that the memory is about exactly this, which a new one is from now on.
 
     Raises Conflicting, saying what differs. `accept_folder` takes another folder at the same path for the old one.
     """
@@ -35,7 +35,7 @@ def bind(
         known = {key: database.get(key) for key in asked}
         if known["url"] is None:
             database.put(**asked)
-            return True
+            return
         if (known["url"], known["user_id"]) != (url, user_id):
             raise Conflicting(
                 f"{folder.path} is kept in step with another login (user {known['user_id']} at {known['url']}): "
@@ -49,4 +49,3 @@ def bind(
                 code="sync_other_folder",
             )
         database.put(**asked)
-    return False

@@ -135,7 +135,7 @@ class Contents:
                 if read is None:
                     read = [ref for ref, _ in reading.blocks()]
                 if reading.unchanged() and sum(ref.size for ref in read) == identity.size:
-                    racy = is_racy_at(identity.modified_ns, identity.changed_ns, began)
+                    racy = is_racy_at(identity.modified_ns, identity.changed_ns, began, time_ns())
                     return Read(path, identity, read, clean=not racy)
         return None
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from client.errors import Stopped
 from client.part_file import PartFile
 from client.reading import Identity
 from client.sync.local_changes import LocalFolder, Outdated, problem
@@ -55,9 +56,10 @@ class Landing:
             raise problem(self.place, error) from None
 
     def write(self, content: Buffer, offsets: Iterable[int]) -> None:
-        """Write the same content at each offset; raises LocalProblem."""
+        """Write the same content at each offset; raises LocalProblem, and Stopped once the part is left."""
         try:
-            self._file.write(content, offsets)
+            if not self._file.write(content, offsets):
+                raise Stopped
         except OSError as error:
             raise problem(self.place, error) from None
 

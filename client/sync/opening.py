@@ -1,4 +1,4 @@
-"""Everything that a sync stands on: the folder, its memory, the lock, the login, and two connections that are counted.
+"""What a run needs beside the folder that is at hand: two connections, which are counted.
 
 The API and the storage behind signed URLs have a client each, so that nothing of the login goes to the storage. Both
 stay open from run to run when the folder is watched. The one for the storage is opened when something is fetched.
@@ -62,7 +62,7 @@ class Opened:
 
 @contextmanager
 def opened(at: AtHand, meter: WireMeter, *, jobs: int, accept_folder: bool = False) -> Iterator[Opened]:
-    """Open everything; what goes over the line is told to `meter`.
+    """Make the folder ready for runs; what goes over the line is told to `meter`.
 
     Raises Conflicting when another login or folder is in the way.
     """

@@ -37,7 +37,7 @@ FILES_UNDER_WAY = 64
 """Downloads that are open at once."""
 
 SETTLING = 0.025
-"""Seconds between what was moved here and the next look, in which no time is too young then: more than a step of the
+"""Seconds between what was moved here and the next look, so that no time is too young for it: more than a step of the
 clock that stamps files (scanning.py)."""
 
 OLD_PART = 24 * 3600

@@ -19,7 +19,7 @@ from time import time_ns
 import msgspec
 
 from client.errors import LocalProblem, Refused
-from client.sync.digest import Digest, Ignores, Listing, Walk
+from client.sync.digest import Digest, Ignores, Listing, Marks, Walk, marks_of
 from client.sync.ignoring import Ignoring, is_part
 from client.sync.kept_names import why_not_kept
 from client.sync.run_outcome import PassedOver
@@ -30,10 +30,6 @@ STEP_NS = 20_000_000
 
 COARSE_STEP_NS = 2_000_000_000
 """FAT keeps times in steps of two seconds. A time with whole seconds is taken for one of those."""
-
-_LOOKING_NS = 60_000_000_000
-"""Nanoseconds that looking at something takes at most. What is stamped still later comes from a clock that was set
-back, and is no reason for doubt: the next change is stamped with another time."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -73,45 +69,46 @@ def asking(ignoring: Ignoring) -> Ignores:
 def scan_folder(root: Path, ignores: Ignores, walk: Walk | None = None) -> Scan:
     """Look at everything below `root`; raises LocalProblem when not even that can be listed.
 
-    What a `walk` has met just now isn't asked for again; nothing may be ignored then.
+    What a `walk` has met just now isn't asked for again, and is taken out of it.
     """
     scan = Scan()
     digest = Digest()
-    began = walk.began_ns if walk else time_ns()
     ways: list[Names] = [()]
     while ways:
         folder = ways.pop()
-        listing = walk.listings.get(folder) if walk else None
+        listing = walk.listings.pop(folder, None) if walk else None
         if listing is None:
             listing = _listed(scan, root, folder)
         if listing is None:
             continue
         digest.folder(folder)
-        for entry, status in listing:
-            path = (*folder, entry.name)
-            kind = Kind.FOLDER if stat.S_ISDIR(status.st_mode) else Kind.FILE
+        for marks in listing.entries:
+            path = (*folder, marks[0])
+            kind = Kind.FOLDER if stat.S_ISDIR(marks[1]) else Kind.FILE
             if ignores(path, kind is Kind.FOLDER):
                 scan.holding.add(folder)
                 continue
-            digest.entry(entry.name, status)
-            passed = _reason_to_pass(path, status.st_mode)
+            digest.entry(marks)
+            passed = _reason_to_pass(path, marks[1])
             if passed:
                 scan.passed_over.append(passed)
                 scan.holding.add(folder)
                 continue
-            scan.entries[path] = _found(path, kind, status, began)
+            scan.entries[path] = _found(path, kind, marks, listing)
             if kind is Kind.FOLDER:
                 ways.append(path)
     if not scan.unlisted:
-        scan.digest = digest.text
+        scan.digest = digest.text()
     return scan
 
 
 def _listed(scan: Scan, root: Path, folder: Names) -> Listing | None:
     """What is in a folder that is to be looked through, None for one that isn't there or can't be listed."""
+    began = time_ns()
     try:
-        with os.scandir(root.joinpath(*folder)) as entries:
-            return list(_with_marks(scan, folder, entries))
+        with os.scandir(root.joinpath(*folder)) as listing:
+            entries = list(_with_marks(scan, folder, listing))
+        return Listing(began, time_ns(), entries)
     except OSError as error:
         if not folder:
             raise LocalProblem(f"{root}: {error.strerror}", fatal=True) from None
@@ -123,15 +120,13 @@ def _listed(scan: Scan, root: Path, folder: Names) -> Listing | None:
     return None
 
 
-def _with_marks(
-    scan: Scan, folder: Names, entries: Iterable[os.DirEntry[str]]
-) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    for entry in entries:
+def _with_marks(scan: Scan, folder: Names, listing: Iterable[os.DirEntry[str]]) -> Iterator[Marks]:
+    for entry in listing:
         if is_part(entry.name):
             scan.parts.append(Path(entry.path))
             continue
         try:
-            yield entry, entry.stat(follow_symlinks=False)
+            yield marks_of(entry.name, entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -141,23 +136,22 @@ def _with_marks(
             scan.passed_over.append(_unseen(path, Path(entry.path), error))
 
 
-def _found(path: Names, kind: Kind, status: os.stat_result, began_ns: int) -> Found:
-    """The entry that `status` was taken of, behind `began_ns`."""
-    if kind is Kind.FOLDER:
-        return Found(path, kind, Fingerprint(0, 0, status.st_ino, status.st_dev), 0, racy=False)
-    marks = Fingerprint(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
-    racy = is_racy_at(status.st_mtime_ns, status.st_ctime_ns, began_ns)
-    return Found(path, kind, marks, status.st_ctime_ns, racy)
+def _found(path: Names, kind: Kind, marks: Marks, listing: Listing) -> Found:
+    _, _, inode, device, size, mtime, ctime = marks
+    racy = kind is Kind.FILE and is_racy_at(mtime, ctime, listing.began_ns, listing.ended_ns)
+    return Found(path, kind, Fingerprint(size, mtime, inode, device), ctime, racy)
 
 
-def is_racy_at(mtime_ns: int, ctime_ns: int, began_ns: int) -> bool:
+def is_racy_at(mtime_ns: int, ctime_ns: int, began_ns: int, ended_ns: int) -> bool:
     """Whether a file was stamped so shortly before it was looked at that another change might leave no trace.
 
-    `began_ns` is a time before the marks were taken: after it, a long pause could make young ones look old.
+    What is believed of it was seen between `began_ns` and `ended_ns`, at whatever moment: behind a pause, young marks
+    would look old.
     """
     coarse = mtime_ns % 10**9 == 0 and ctime_ns % 10**9 == 0
     step = COARSE_STEP_NS if coarse else STEP_NS
-    return any(-_LOOKING_NS < began_ns - stamp < step for stamp in (mtime_ns, ctime_ns))
+    # A still later time (a clock was set back) is no reason: the next change is stamped with another one.
+    return any(began_ns - step < stamp <= ended_ns for stamp in (mtime_ns, ctime_ns))
 
 
 def fingerprint_at(path: Path) -> Fingerprint | None:

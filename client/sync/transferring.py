@@ -113,7 +113,9 @@ class Transfers:
         # As it does when what was found behind the landing has another time: then somebody was there already.
         modified = outcome.identity.modified_ns
         landed = outcome.identity.changed_ns
-        clean = modified == nanoseconds(action.modified_at) and not is_racy_at(modified, modified, landed)
+        clean = modified == nanoseconds(action.modified_at) and not is_racy_at(
+            modified, modified, landed, landed
+        )
         read = Read(action.path, outcome.identity, outcome.blocks, clean=clean)
         marks = fingerprint_of(outcome.identity)
         if self._ledger.has_row(action.node_id):

@@ -34,6 +34,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 from shared.domain.blocks import BLOCK_SIZE
 from shared.domain.errors import Unavailable
 from shared.domain.ids import BlobId
+from shared.domain.packing import PACK_SIZE
 from shared.ports.block_store import (
     Arrived,
     BlobChanged,
@@ -230,8 +231,8 @@ class AzureBlockStore:
     def _client(self) -> BlobServiceClient:
         if self._service is None:
             options: dict[str, Any] = {
-                # Above the largest block, so that a block is always one Put Blob and never a list of parts.
-                "max_single_put_size": 2 * BLOCK_SIZE,
+                # A pack, and a block anyway, is always one Put Blob and never a list of parts.
+                "max_single_put_size": PACK_SIZE,
                 "max_block_size": 2 * _ASSEMBLE_PART,
                 "max_single_get_size": 2 * BLOCK_SIZE,
                 # A request's caller is waiting: give up after a few seconds, and say so.

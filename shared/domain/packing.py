@@ -1,7 +1,7 @@
 """Many small blocks in few blobs.
 
 Storage is paid by the write, and every write waits for one: a thousand blocks of 16 KiB cost a thousand writes alone
-and four together. So blocks that arrive in one request share blobs, each lying behind the one before it; who
+and two together. So blocks that arrive in one request share blobs, each lying behind the one before it; who
 reads one of them reads its range. A pack lives for as long as any of its blocks.
 """
 

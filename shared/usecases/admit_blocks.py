@@ -1,7 +1,7 @@
 """Several blocks of a large file in one request: they share a blob, as small ones do.
 
 Content-defined blocks have about 1 MiB. One by one, each would be a request, two transactions, a write that is paid
-for and later a read; three or four together are one of each.
+for and later a read; about six together are one of each.
 """
 
 import asyncio

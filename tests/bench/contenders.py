@@ -75,6 +75,7 @@ class Ours:
         return self._sync(self.second, self.two)
 
     def _sync(self, device: Strata, folder: Path) -> Cost:
+        _wait_for_quiet()
         before = _used(self.servers)
         command: list[str | Path] = [device.program(), "--json", "sync", folder, "--once"]
         wall, client, told = _run(command, device.environment)
@@ -106,6 +107,7 @@ class Peer:
         return self._sync(_REMOTE, str(self.two))
 
     def _sync(self, source: str, target: str) -> Cost:
+        _wait_for_quiet()
         before, passed = _used(self.servers), _loopback_bytes()
         wall, client, _ = _run([self.rclone.program, "sync", source, target], self.rclone.environment)
         return Cost(wall, client, _used(self.servers) - before, _loopback_bytes() - passed)
@@ -138,14 +140,15 @@ def _folders(folder: Path) -> tuple[Path, Path]:
     return one, two
 
 
-def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[float, float, bytes]:
-    """Wall and processor seconds of a program, and what it wrote; raises CalledProcessError when it fails.
-
-    It begins on a machine that is done with what was before: bytes of another on their way to the disk, and servers
-    that clear up, would be paid for by whoever comes next.
-    """
+def _wait_for_quiet() -> None:
+    """Let the machine be done with what was before: bytes of another on their way to the disk, and servers that clear
+    up, would be paid for by whoever comes next."""
     os.sync()
     time.sleep(_QUIET)
+
+
+def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[float, float, bytes]:
+    """Wall and processor seconds of a program, and what it wrote; raises CalledProcessError when it fails."""
     start = time.perf_counter()
     with subprocess.Popen(
         command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE

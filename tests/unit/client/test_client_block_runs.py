@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 
 import msgspec
@@ -49,6 +49,24 @@ class Stored:
     def write(self, content: Buffer, offsets: Iterable[int]) -> None:
         for offset in offsets:
             self.file[offset : offset + len(content)] = content
+
+    def read_over_a_line(self, answer: Callable[[bytes], bytes], patience: Patience) -> list[bytes]:
+        """Have all blocks read from a server that answers so with what was asked for; returns the ranges."""
+        asked: list[bytes] = []
+
+        def say(request: bytes) -> bytes:
+            [bounds] = re.findall(rb"Range: bytes=(\d+-\d+)", request)
+            asked.append(bounds)
+            first, last = map(int, bounds.split(b"-"))
+            return answer(bytes(self.blob[first : last + 1]))
+
+        with served(say) as line, Http(1) as http:
+            line.hang_up_after = True
+            places = [msgspec.structs.replace(each, url=line.url) for each in self.places]
+            run = Run(places, spots_of(places), self.write, self.landed.append)
+            BlockReader(http, Event(), patience).read_run(run)
+        assert not run.left
+        return asked
 
     def rest_of(self, run: Run) -> memoryview:
         start, size = run.rest()
@@ -135,22 +153,30 @@ def test_a_connection_that_breaks_off_costs_the_block_that_was_coming() -> None:
     stored = Stored()
     for letter in (b"a", b"b", b"c"):
         stored.put(letter * 100)
-    asked: list[bytes] = []
 
-    def say(request: bytes) -> bytes:
-        [bounds] = re.findall(rb"Range: bytes=(\d+-\d+)", request)
-        asked.append(bounds)
-        first, last = map(int, bounds.split(b"-"))
-        body = bytes(stored.blob[first : last + 1])
-        sent = body[:150] if len(asked) == 1 else body
-        return b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n%b" % (len(body), sent)
+    def cut(body: bytes) -> bytes:
+        return b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:150])
 
-    with served(say) as line, Http(1) as http:
-        line.hang_up_after = True
-        places = [msgspec.structs.replace(each, url=line.url) for each in stored.places]
-        run = Run(places, spots_of(places), stored.write, stored.landed.append)
-        BlockReader(http, Event(), Patience(first_pause=0.001)).read_run(run)
-    assert asked == [b"0-299", b"100-299"]
+    # Each time some of it comes, so that one try is enough however often it breaks off.
+    assert stored.read_over_a_line(cut, Patience(tries=1)) == [b"0-299", b"100-299", b"200-299"]
+    assert stored.landed == [100, 100, 100]
+    assert bytes(stored.file) == b"a" * 100 + b"b" * 100 + b"c" * 100
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 206 Partial Content\r\nTransfer-Encoding: chunked\r\n\r\n12c\r\n%b\r\n0\r\n\r\n",
+        b"HTTP/1.1 206 Partial Content\r\n\r\n%b",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n%b",
+    ],
+    ids=["in chunks", "to the end of the connection", "the whole blob"],
+)
+def test_what_comes_in_another_way_is_not_asked_for_again(answer: bytes) -> None:
+    stored = Stored()
+    for letter in (b"a", b"b", b"c"):
+        stored.put(letter * 100)
+    assert stored.read_over_a_line(lambda body: answer % body, Patience(tries=1)) == [b"0-299"]
     assert stored.landed == [100, 100, 100]
     assert bytes(stored.file) == b"a" * 100 + b"b" * 100 + b"c" * 100
 

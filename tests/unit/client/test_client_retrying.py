@@ -9,7 +9,7 @@ from threading import Event, Thread
 import pytest
 
 from client.errors import NotThere, Stopped, Unexpected, Unreachable
-from client.http_answers import Answer, HttpFailure, NeverReached, TimedOut
+from client.http_answers import Answer, HttpFailure, NeverReached, Taker, TimedOut
 from client.retrying import Patience, parse_retry_after
 from client.transport import Call, Transport
 
@@ -52,6 +52,7 @@ class Script:
         body: bytes = b"",
         repeatable: bool = True,
         most: int = 0,
+        into: Taker | None = None,
     ) -> Answer:
         self.requests.append(Asked(method, url, headers or {}, body, repeatable))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -140,7 +140,8 @@ def test_a_target_appears_whole(tmp_path: Path) -> None:
 def test_a_discarded_target_takes_nothing_more(tmp_path: Path) -> None:
     target = Target(tmp_path / "a", 6)
     target.discard()
-    target.write(b"abc", [0])
+    with pytest.raises(Stopped):
+        target.write(b"abc", [0])
     with pytest.raises(Stopped):  # or it would be told of as received
         target.keep("2023-11-14T22:13:20Z", force=False)
     target.discard()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.errors import LocalProblem
-from client.sync.digest import Digest, Walk, digest_of
+from client.sync.digest import Digest, Walk, digest_of, marks_of
 from client.sync.ignoring import Ignoring
 from client.sync.run_outcome import PassedOver
 from client.sync.scanning import STEP_NS, Scan, asking, is_racy_at, scan_folder
@@ -170,13 +170,14 @@ def test_any_change_gives_another_digest(tmp_path: Path, change: str, settled_cl
     assert scan(tmp_path).digest != before
 
 
-@pytest.mark.parametrize("later", [-1_000_000_000, 1], ids=["while it was looked for", "just before"])
+@pytest.mark.parametrize("began", [-(10**12), 1], ids=["while it was looked for", "just before"])
 def test_a_file_that_was_just_written_is_racy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: int
 ) -> None:
     (tmp_path / "fresh").touch()
-    now = (tmp_path / "fresh").stat().st_mtime_ns + later
-    monkeypatch.setattr("client.sync.scanning.time_ns", lambda: now)
+    stamp = (tmp_path / "fresh").stat().st_mtime_ns
+    times = iter([stamp + began, stamp + 10**9])
+    monkeypatch.setattr("client.sync.scanning.time_ns", lambda: next(times))
     assert scan(tmp_path).entries["fresh",].racy
 
 
@@ -200,7 +201,8 @@ def test_what_was_met_on_a_walk_is_not_looked_at_again(
     (tmp_path / "aux").mkdir()
     before, walk = scan(tmp_path), walked(tmp_path)
 
-    walk.began_ns += 3_600 * 10**9
+    for folder, each in walk.listings.items():
+        walk.listings[folder] = each._replace(began_ns=each.began_ns + 3_600 * 10**9)
 
     def listed(path: Path) -> None:
         pytest.fail(f"{path} is listed again")
@@ -227,7 +229,7 @@ def test_a_scan_looks_itself_at_what_a_walk_has_not_met(tmp_path: Path) -> None:
 def test_what_was_stamped_while_the_walk_went_on_is_doubted(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     walk = walked(tmp_path)
-    walk.began_ns = (tmp_path / "file").stat().st_mtime_ns - 10**9
+    walk.listings[()] = walk.listings[()]._replace(began_ns=(tmp_path / "file").stat().st_mtime_ns - 10**12)
     assert scan_folder(tmp_path, asking(Ignoring()), walk).entries["file",].racy
 
 
@@ -235,13 +237,15 @@ def test_a_name_can_not_pass_for_marks(tmp_path: Path) -> None:
     """The digest is over names and numbers: neither may be read as the other."""
     one, other = Digest(), Digest()
     status = os.stat(tmp_path)
-    one.entry("a", status)
-    one.entry("b", status)
-    other.entry(f"a', {status.st_mode}, {status.st_ino}, {status.st_dev}), ('b", status)
-    assert one.text != other.text
+    one.entry(marks_of("a", status))
+    one.entry(marks_of("b", status))
+    first = repr(marks_of("a", status))[2:]
+    other.entry(marks_of(f"{first}, ('b", status))
+    assert one.text() != other.text()
 
 
 NOW = 1_700_000_000_123_456_789
+LOOKING = 100 * 10**9
 
 
 @pytest.mark.parametrize(
@@ -254,12 +258,12 @@ NOW = 1_700_000_000_123_456_789
         (NOW - 1, LONG_AGO, True),  # where ctime is when the file was made, as on Windows
         (1_699_999_999 * 10**9, 1_699_999_999 * 10**9, True),  # whole seconds: FAT's steps are two of them
         (1_699_999_990 * 10**9, 1_699_999_990 * 10**9, False),
-        (NOW + 10**9, NOW + 10**9, True),  # after the look began, and perhaps before it came here
+        (NOW + LOOKING, NOW + LOOKING, True),  # after the look began, and perhaps before it came here
         (NOW + 10**12, NOW + 10**12, False),  # the clock was set back: the next change has another time
     ],
 )
 def test_when_a_stamp_is_too_young_to_be_believed(mtime_ns: int, ctime_ns: int, racy: bool) -> None:
-    assert is_racy_at(mtime_ns, ctime_ns, NOW) is racy
+    assert is_racy_at(mtime_ns, ctime_ns, NOW, NOW + LOOKING) is racy
 
 
 NAMES = [
