@@ -13,6 +13,7 @@ import pytest
 from client.cli import run
 from client.gateway_sending import grouped
 from client.sync.landing import Landing
+from client.sync.trees import Fingerprint
 from tests.e2e.sync_folders import Device, chance, sign_up, until_equal
 from tests.support.system import System
 
@@ -218,8 +219,8 @@ def test_an_older_file_that_is_moved_over_one_that_has_just_arrived_is_an_edit(
     os.utime(older, (1_000_000_000, 1_000_000_000))
     put_in_place = Landing._put_in_place
 
-    def move_over(self: Landing, *arguments: object) -> None:
-        put_in_place(self, *arguments)  # type: ignore[arg-type]
+    def move_over(self: Landing, replaces: Fingerprint | None) -> None:
+        put_in_place(self, replaces)
         older.replace(self.place)
 
     with monkeypatch.context() as patch:
