@@ -27,7 +27,8 @@ _QUIET = 0.5
 class Cost:
     """One run: wall seconds, processor seconds of the program and of what it talks to, bytes on the wire both ways.
 
-    `content` is how many bytes of files it says it has had to carry, None when it doesn't say.
+    `content` is how many bytes of files it says it has had to carry, None when it doesn't say. Where the run was only
+    over when its files were on the disk, `ended` is the wall seconds after which the program itself was gone.
     """
 
     wall: float
@@ -35,9 +36,11 @@ class Cost:
     server: float
     wire: int
     content: int | None = None
+    ended: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.wall:.2f} s, CPU {self.client:.1f} + {self.server:.1f} s, {_size(self.wire)}"
+        ended = "" if self.ended is None else f" (the program {self.ended:.2f} s)"
+        return f"{self.wall:.2f} s{ended}, CPU {self.client:.1f} + {self.server:.1f} s, {_size(self.wire)}"
 
 
 class Contender(Protocol):
@@ -54,7 +57,10 @@ class Contender(Protocol):
         ...
 
     def sync_two(self) -> Cost:
-        """Bring to the second device what has changed on the server; raises CalledProcessError."""
+        """Bring to the second device's disk what has changed on the server; raises CalledProcessError.
+
+        It takes until the disk has it: a program that leaves this to the system is not done when it ends.
+        """
         ...
 
 
@@ -72,19 +78,19 @@ class Ours:
         return self._sync(self.first, self.one)
 
     def sync_two(self) -> Cost:
-        return self._sync(self.second, self.two)
+        return self._sync(self.second, self.two, onto_disk=True)
 
-    def _sync(self, device: Strata, folder: Path) -> Cost:
+    def _sync(self, device: Strata, folder: Path, *, onto_disk: bool = False) -> Cost:
         _wait_for_quiet()
         before = _used(self.servers)
         command: list[str | Path] = [device.program(), "--json", "sync", folder, "--once"]
-        wall, client, told = _run(command, device.environment)
-        document: dict[str, Any] = json.loads(told)
-        if not document["settled"]:
-            raise ValueError(f"the folders did not become equal: {told.decode()}")
-        wire = document["wire"]["sent"] + document["wire"]["received"]
+        ran = _run(command, device.environment, onto_disk=onto_disk)
         server = _used(self.servers) - before
-        return Cost(wall, client, server, wire, document["bytes_changed"])
+        document: dict[str, Any] = json.loads(ran.told)
+        if not document["settled"]:
+            raise ValueError(f"the folders did not become equal: {ran.told.decode()}")
+        wire = document["wire"]["sent"] + document["wire"]["received"]
+        return Cost(ran.wall, ran.client, server, wire, document["bytes_changed"], ran.ended)
 
 
 @dataclass(frozen=True)
@@ -104,13 +110,15 @@ class Peer:
         return self._sync(str(self.one), _REMOTE)
 
     def sync_two(self) -> Cost:
-        return self._sync(_REMOTE, str(self.two))
+        return self._sync(_REMOTE, str(self.two), onto_disk=True)
 
-    def _sync(self, source: str, target: str) -> Cost:
+    def _sync(self, source: str, target: str, *, onto_disk: bool = False) -> Cost:
         _wait_for_quiet()
         before, passed = _used(self.servers), _loopback_bytes()
-        wall, client, _ = _run([self.rclone.program, "sync", source, target], self.rclone.environment)
-        return Cost(wall, client, _used(self.servers) - before, _loopback_bytes() - passed)
+        command = [self.rclone.program, "sync", source, target]
+        ran = _run(command, self.rclone.environment, onto_disk=onto_disk)
+        server, wire = _used(self.servers) - before, _loopback_bytes() - passed
+        return Cost(ran.wall, ran.client, server, wire, ended=ran.ended)
 
 
 @contextmanager
@@ -147,8 +155,18 @@ def _wait_for_quiet() -> None:
     time.sleep(_QUIET)
 
 
-def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[float, float, bytes]:
-    """Wall and processor seconds of a program, and what it wrote; raises CalledProcessError when it fails."""
+@dataclass(frozen=True)
+class _Ran:
+    """As in a `Cost`; and what the program wrote."""
+
+    wall: float
+    client: float
+    told: bytes
+    ended: float | None
+
+
+def _run(command: Sequence[str | Path], environment: dict[str, str], *, onto_disk: bool) -> _Ran:
+    """Run a program to its end, and on until what it has written is on the disk; raises CalledProcessError."""
     start = time.perf_counter()
     with subprocess.Popen(
         command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
@@ -156,11 +174,15 @@ def _run(command: Sequence[str | Path], environment: dict[str, str]) -> tuple[fl
         assert child.stdout is not None
         told = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
+        ended = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command, told)
-    return wall, usage.ru_utime + usage.ru_stime, told
+    client = usage.ru_utime + usage.ru_stime
+    if not onto_disk:
+        return _Ran(ended, client, told, None)
+    os.sync()
+    return _Ran(time.perf_counter() - start, client, told, ended)
 
 
 def _used(processes: Sequence[int]) -> float:
