@@ -105,10 +105,7 @@ class Landing:
 
     def _put_in_place(self, replaces: Fingerprint | None) -> None:
         if replaces is not None:
-            self._folder.check(self.place, Kind.FILE, replaces)
-            # A file that is executable, or for one group only, stays so with its new content.
-            self._part.chmod(self.place.stat().st_mode & 0o7777)
-            self._part.replace(self.place)
+            self._folder.replace(self.place, replaces, self._part)
             return
         try:
             # Unlike a rename, a link never replaces what somebody has put there meanwhile.

@@ -2,11 +2,14 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from client.errors import LocalProblem
+from client.sync import local_changes, renames
 from client.sync.landing import Landing, part_of
 from client.sync.local_changes import LocalFolder, Outdated
 from client.sync.scanning import fingerprint_at
@@ -19,8 +22,11 @@ VERSION = VersionId("0123456789abcdef" * 2)
 WHEN = "2024-05-06T07:08:09.123456+00:00"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> LocalFolder:
+@pytest.fixture(params=["with the system's own renames", "without"])
+def folder(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LocalFolder:
+    """Its system may have no renames but those that replace."""
+    if request.param == "without":
+        monkeypatch.setattr(renames, "_rename", lambda: None)
     return LocalFolder(tmp_path.resolve())
 
 
@@ -192,3 +198,103 @@ def test_a_part_that_is_the_file_in_its_place_by_another_name_is_not_written_to(
     landing.leave()
     assert place.read_bytes() == b"the edit"
     assert part_of(place, VERSION).read_bytes() == b"theirs.."
+
+
+def _save(place: Path, content: bytes) -> None:
+    """As editors do: another file takes the place of the old one."""
+    new = place.with_name("new")
+    new.write_bytes(content)
+    new.replace(place)
+
+
+def _after_the_look(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
+    """Have something done between the look at what is there and what is done to it."""
+    look, deeds = LocalFolder.check, iter([deed])
+
+    def check(folder: LocalFolder, *about: Any) -> None:
+        look(folder, *about)
+        for once in deeds:
+            once()
+
+    monkeypatch.setattr(LocalFolder, "check", check)
+
+
+@pytest.mark.parametrize("name", ["a", "ä"])
+def test_what_is_saved_in_the_last_moment_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = LocalFolder(tmp_path)
+    place = tmp_path / name
+    place.write_bytes(b"old")
+    known = marks(place)
+    _after_the_look(monkeypatch, lambda: _save(place, b"saved"))
+    with pytest.raises(Outdated):
+        land(folder, name, b"theirs", known)
+    assert place.read_bytes() == b"saved"
+    assert part_of(place, VERSION).read_bytes() == b"theirs", "what has come is gone on with"
+
+
+def test_what_is_saved_in_the_last_moment_is_not_deleted(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder.root / "a"
+    place.write_bytes(b"old")
+    known = marks(place)
+    _after_the_look(monkeypatch, lambda: _save(place, b"saved"))
+    with pytest.raises(Outdated):
+        folder.delete(("a",), Kind.FILE, known)
+    assert place.read_bytes() == b"saved"
+    assert os.listdir(folder.root) == ["a"]
+
+
+def test_of_two_saves_in_the_last_moment_the_second_counts(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder.root / "a"
+    place.write_bytes(b"old")
+    known = marks(place)
+
+    def look_late(path: Path) -> Fingerprint | None:
+        if path != place:  # it has been put aside
+            _save(place, b"saved again")
+        return fingerprint_at(path)
+
+    _after_the_look(monkeypatch, lambda: _save(place, b"saved"))
+    monkeypatch.setattr(local_changes, "fingerprint_at", look_late)
+    with pytest.raises(Outdated):
+        folder.delete(("a",), Kind.FILE, known)
+    assert place.read_bytes() == b"saved again"
+    assert os.listdir(folder.root) == ["a"]
+
+
+def test_a_move_takes_no_place_that_was_taken_in_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = LocalFolder(tmp_path)
+    (tmp_path / "a").write_bytes(b"a")
+    known = marks(tmp_path / "a")
+    free = os.path.lexists
+
+    def look(path: str | Path) -> bool:
+        found = free(path)
+        _save(tmp_path / "b", b"somebody's")
+        return found
+
+    monkeypatch.setattr("client.sync.local_changes.os.path.lexists", look)
+    with pytest.raises(Outdated):
+        folder.move(("a",), ("b",), Kind.FILE, known)
+    assert (tmp_path / "a").read_bytes() == b"a"
+    assert (tmp_path / "b").read_bytes() == b"somebody's"
+
+
+def test_renames_say_what_is_wrong(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    with pytest.raises(FileNotFoundError):
+        renames.exchange(one, other)
+    assert renames.move_to_free(one, other)
+    one.write_bytes(b"2")
+    with pytest.raises(FileExistsError):
+        renames.move_to_free(one, other)
+    assert renames.exchange(one, other)
+    assert (one.read_bytes(), other.read_bytes()) == (b"1", b"2")
