@@ -6,7 +6,7 @@ HOST := local
 endif
 BIN := .venv/bin
 
-.PHONY: start test check bench clean
+.PHONY: start test check bench soak clean
 
 # The stamp names the files that decide what is installed, so that the second run installs nothing.
 # editable_mode=compat is a path in a file; otherwise it is a finder, which every start of `strata` would load.
@@ -31,6 +31,10 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	$(BIN)/python -m tests.bench
+
+# Devices that work, are killed and lose their server, with new seeds, for MINUTES.
+soak: .venv/.installed
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),20)
 
 clean:
 	rm -rf .venv .local

@@ -52,6 +52,7 @@ def run(given: list[str]) -> int:
     """Run the command with these arguments and return its exit code; whatever fails becomes one."""
     # What a start makes stays: looking through it for garbage as often as usual takes a tenth of a short command.
     gc.set_threshold(100_000, 20, 20)
+    Screen.has_told = False
     try:
         return _run(given)
     except Ended as end:

@@ -8,9 +8,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
-from client.errors import CommandFailed
+from client.errors import CommandFailed, Stopped
 from client.report import Done, Report, Skipped
 
 Document = dict[str, Any]
@@ -45,7 +45,12 @@ def error_member(error: CommandFailed) -> Document:
 
 
 class Screen:
-    """Where a command's output goes."""
+    """Where a command's output goes.
+
+    `has_told` is whether this command has printed a document: an interrupt behind its result adds no other.
+    """
+
+    has_told: ClassVar[bool] = False
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json = as_json
@@ -63,16 +68,21 @@ class Screen:
     def result(self, document: Document, text: str | None = None) -> None:
         """The one result of the command: the document as JSON, or else the text (a note, not for scripts)."""
         if self.as_json:
-            print_out(json_line(document))
+            self._tell(document)
         elif text:
             self.note(text)
 
     def fail(self, error: CommandFailed) -> None:
         """The one result, when there is nothing else to tell."""
-        if self.as_json:
-            print_out(json_line({"error": error_member(error)}))
+        if self.as_json and not (Screen.has_told and isinstance(error, Stopped)):
+            self._tell({"error": error_member(error)})
         else:
             self.complain(str(error))
+
+    @staticmethod
+    def _tell(document: Document) -> None:
+        print_out(json_line(document))
+        Screen.has_told = True
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows for people; for a pipe, lines with tabs, which nothing cuts off."""

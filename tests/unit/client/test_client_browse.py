@@ -1,10 +1,12 @@
 """`strata ls` and `rm`."""
 
 import time
+from typing import Any
 
 import pytest
 
 from client.browse_commands import _time
+from client.screen import Screen
 from tests.unit.client.fake_server import FakeServer, Reply, Request
 from tests.unit.client.running import Command
 
@@ -94,3 +96,27 @@ def test_a_mistake_of_the_server_is_unexpected(ann: Command, server: FakeServer)
     server.intercept = lambda request: Reply(500, b"oops")
     result = ann("ls", "--json")
     assert result.json["error"]["exit_code"] == result.code == 1
+
+
+def test_an_interrupt_behind_the_result_adds_no_second_document(
+    ann: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = Screen.result
+
+    def interrupted(screen: Screen, *told: Any) -> None:
+        tell(screen, *told)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Screen, "result", interrupted)
+    late = ann("ls", "--json")
+    assert late.json["files"] == []
+    assert (late.code, late.err) == (130, "strata: interrupted\n")
+
+
+def test_an_interrupt_before_the_result_is_the_result(ann: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    assert ann("ls", "--json").code == 0, "an earlier command's document is not this one's"
+    monkeypatch.setattr(Screen, "result", interrupted)
+    assert ann("ls", "--json").json["error"]["code"] == "interrupted"
