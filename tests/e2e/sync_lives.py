@@ -58,6 +58,18 @@ class Life:
             else:
                 deed(user)
 
+    def watch(self, seconds: float) -> None:
+        """Work for so long while every folder is watched; the watches end politely or are killed."""
+        for user in self._users:
+            self._start(user, "--watch", "--interval", "1")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._work(self._chance.choice(self._users), self._chance.choice(_WORK), running=True)
+            time.sleep(self._chance.choice((0, 0.02, 0.1, 0.3)))
+        for user in self._users:
+            self._running[user].send_signal(self._chance.choice((signal.SIGKILL, signal.SIGINT)))
+            self._end(user)
+
     def come_to_rest(self) -> Tree:
         """Sync until nobody has anything to do; returns the tree that all have then.
 
@@ -146,8 +158,10 @@ class Life:
         out, err = run.communicate(timeout=120)
         # Before the command's own first line, an interrupt is Python's to tell.
         assert "Traceback" not in err or err.endswith("KeyboardInterrupt\n"), err
-        done = json.loads(out).get("done") if out.strip() else None
-        self._say(user, f"ended with {run.returncode}: {done}")
+        for line in out.splitlines():
+            did = {what: count for what, count in json.loads(line).get("done", {}).items() if count}
+            self._say(user, f"did {did}")
+        self._say(user, f"ended with {run.returncode}")
 
     def _say(self, user: "_User", what: str) -> None:
         self.log.append(f"{len(self.log)} {user.device.folder.name}: {what}")

@@ -19,6 +19,9 @@ from tests.property.sync_story import play, random_story
 from tests.support.system import System
 
 _SPELLS, _STEPS = 3, 40
+_WATCHED = 6.0
+"""Seconds of each spell that the folders are watched."""
+
 _STORIES = 50
 
 
@@ -62,6 +65,7 @@ def _live(system: System, place: Path, seed: int) -> bool:
         try:
             for _ in range(_SPELLS):
                 life.go_on(_STEPS, outage=outage)
+                life.watch(_WATCHED)
                 life.come_to_rest()
         except Exception as error:
             print(*life.log, f"seed {seed}: {type(error).__name__}: {error}", sep="\n", file=sys.stderr)
