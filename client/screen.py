@@ -81,8 +81,9 @@ class Screen:
 
     @staticmethod
     def _tell(document: Document) -> None:
-        print_out(json_line(document))
-        Screen.has_told = True
+        line = json_line(document)
+        Screen.has_told = True  # what an interrupt keeps from being printed now is printed at the end
+        print_out(line)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows for people; for a pipe, lines with tabs, which nothing cuts off."""

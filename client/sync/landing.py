@@ -7,13 +7,15 @@ anything about it, and so nothing remembered can be wrong.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from client.errors import Stopped
 from client.part_file import PartFile
 from client.reading import Identity
+from client.sync.aside import rename_to_free
 from client.sync.local_changes import LocalFolder, Outdated, problem
-from client.sync.trees import Fingerprint, Kind
+from client.sync.trees import Fingerprint
 from client.targets import nanoseconds
 from shared.domain.blocks import BLOCK_SIZE, Buffer, hash_of
 from shared.domain.ids import VersionId
@@ -101,7 +103,8 @@ class Landing:
     def discard(self) -> None:
         """Leave no trace."""
         self.leave()
-        self._part.unlink(missing_ok=True)
+        with suppress(OSError):  # then it stays a part, and is removed as such
+            self._part.unlink()
 
     def _put_in_place(self, replaces: Fingerprint | None) -> None:
         if replaces is not None:
@@ -115,10 +118,15 @@ class Landing:
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError:  # a file system without hard links
-            self._folder.check(self.place, Kind.FILE, None)
-            self._part.rename(self.place)
+            self._rename_in_place()
         else:
             self._part.unlink()
+
+    def _rename_in_place(self) -> None:
+        try:
+            rename_to_free(self._part, self.place)
+        except FileExistsError:
+            raise Outdated(f"{self.place}: something has appeared here") from None
 
 
 def part_of(place: Path, version: VersionId) -> Path:

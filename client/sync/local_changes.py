@@ -2,7 +2,8 @@
 
 Between the scan and the action people work on. So a file is moved, replaced or deleted only if its marks are still
 those that the plan knew, and what a name is given to must be free. For the blink between the look and the deed, what is
-to go is put aside first, looked at again, and given back if somebody has saved it meanwhile.
+to go is put aside first, looked at again, and given back if somebody has saved it meanwhile (aside.py). What remains is
+a program that has the old file open, and writes to it when it has been replaced or deleted already.
 
 Nothing is ever deleted with what is in it: a folder goes when it is empty.
 """
@@ -14,10 +15,9 @@ from pathlib import Path
 from threading import Lock
 
 from client.errors import LocalProblem
-from client.sync.renames import exchange, move_to_free
+from client.sync.aside import remove_known, rename_to_free, replace_known
 from client.sync.scanning import fingerprint_at
 from client.sync.trees import Fingerprint, Kind, Names
-from shared.domain.names import name_key
 
 
 class Outdated(Exception):
@@ -60,7 +60,7 @@ class LocalFolder:
         here, there = self.at(source), self.at(target)
         self.check(here, kind, marks)
         try:
-            _move(here, there)
+            rename_to_free(here, there)
         except (FileNotFoundError, NotADirectoryError, FileExistsError):
             raise Outdated(f"{here} or the folder of {there} has vanished, or its place is taken") from None
         except OSError as error:
@@ -77,8 +77,8 @@ class LocalFolder:
         try:
             if kind is Kind.FOLDER:
                 there.rmdir()
-            else:
-                self._remove(there, marks)
+            elif not remove_known(there, marks):
+                raise Outdated(f"{there} was saved in the last moment")
         except FileNotFoundError:
             return
         except OSError as error:
@@ -88,20 +88,12 @@ class LocalFolder:
         self.touch(there.parent)
 
     def replace(self, there: Path, marks: Fingerprint, part: Path) -> None:
-        """Put the file at `part` in the place of the one with these marks; raises Outdated, OSError.
-
-        When it is outdated, both are where they were.
-        """
+        """Put the file at `part` in the place of the one with these marks; raises Outdated, OSError."""
         self.check(there, Kind.FILE, marks)
         # A file that is executable, or for one group only, stays so with its new content.
         part.chmod(there.stat().st_mode & 0o7777)
-        if not exchange(part, there):
-            part.replace(there)
-            return
-        if fingerprint_at(part) != marks:
-            exchange(part, there)
+        if not replace_known(there, marks, part):
             raise Outdated(f"{there} was saved in the last moment")
-        part.unlink()
 
     def check(self, there: Path, kind: Kind, marks: Fingerprint | None) -> None:
         """Raise Outdated unless what is at `there` has these marks (a folder: this inode; None: nothing is there)."""
@@ -116,19 +108,6 @@ class LocalFolder:
             same = found == marks
         if not same:
             raise Outdated(f"{there} has changed since it was looked at")
-
-    @staticmethod
-    def _remove(there: Path, marks: Fingerprint) -> None:
-        aside = there.with_name(f".strata-{os.urandom(8).hex()}.part")
-        there.rename(aside)
-        if fingerprint_at(aside) == marks:
-            aside.unlink()
-            return
-        try:
-            _move(aside, there)
-        except FileExistsError:
-            aside.unlink()  # saved yet again: that is in its place, and was saved over this
-        raise Outdated(f"{there} was saved in the last moment")
 
     def touch(self, folder: Path) -> None:
         """Note that entries of `folder` have changed."""
@@ -154,22 +133,6 @@ class LocalFolder:
                 raise problem(folder, error) from None
             finally:
                 os.close(descriptor)
-
-
-def _move(here: Path, there: Path) -> None:
-    """Rename to a free name; raises OSError: FileExistsError."""
-    # On a disk that ignores case, a name is "taken" by what is to be renamed itself.
-    if os.path.lexists(there):
-        if not _is_respelling(here, there):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(there))
-        here.rename(there)
-    elif not move_to_free(here, there):
-        here.rename(there)
-
-
-def _is_respelling(here: Path, there: Path) -> bool:
-    same_name = here.parent == there.parent and name_key(here.name) == name_key(there.name)
-    return same_name and os.path.samestat(here.lstat(), there.lstat())
 
 
 def problem(path: Path, error: OSError) -> LocalProblem:

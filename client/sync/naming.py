@@ -3,6 +3,7 @@
     report.pdf  ->  report (conflicted copy, LAPTOP, 2026-11-22).pdf
     readme      ->  readme (name clash, LAPTOP)            beside README
     a           ->  a (being renamed, LAPTOP)              for a moment, when two names are swapped
+    a.txt       ->  a (saved meanwhile).txt                when it can't be given back its place (aside.py)
 
 The ending stays, so that a double click still opens the right program. What is too long is cut in the stem. A name
 that is taken gets a number.
@@ -44,6 +45,11 @@ def making_way(name: str, kind: Kind, *, device: str, taken: Container[str]) -> 
 def is_making_way(name: str, *, device: str) -> bool:
     """Whether this device gave `name` for a moment, and was stopped before it gave the right one."""
     return f" ({_way_label(device)}" in name
+
+
+def saved_meanwhile(name: str, *, taken: Container[str]) -> str:
+    """The name of a file whose place was taken before it could be given back."""
+    return _labelled(name, Kind.FILE, "saved meanwhile", taken)
 
 
 def _way_label(device: str) -> str:

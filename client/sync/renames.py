@@ -35,7 +35,7 @@ def _call(linux: int, macos: int, one: Path, other: Path) -> int:
     rename = _rename()
     if rename is None:
         return errno.ENOSYS
-    return rename(linux if sys.platform == "linux" else macos, os.fsencode(one), os.fsencode(other))
+    return rename(macos if sys.platform == "darwin" else linux, os.fsencode(one), os.fsencode(other))
 
 
 def _done(error: int, path: Path) -> bool:
@@ -49,10 +49,10 @@ def _done(error: int, path: Path) -> bool:
 @cache
 def _rename() -> Callable[[int, bytes, bytes], int] | None:
     """The system's call, None where there is none."""
+    if sys.platform not in ("linux", "darwin"):
+        return None
     import ctypes  # most runs move nothing here, and start faster without
 
-    if sys.platform == "win32":
-        return None
     library: Any = ctypes.CDLL(None, use_errno=True)
     try:
         if sys.platform == "darwin":

@@ -172,7 +172,9 @@ def remove_parts(parts: Iterable[Path], wanted: Container[str]) -> None:
     for part in parts:
         version = part.name.removeprefix(PART_PREFIX).removesuffix(".part")
         try:
-            old = time() - part.lstat().st_mtime > OLD_PART
+            status = part.lstat()
+            # A file that was put aside has the time of its content.
+            old = time() - max(status.st_mtime, status.st_ctime) > OLD_PART
             if (len(version) == _VERSION_DIGITS and version not in wanted) or old:
                 part.unlink()
         except OSError:

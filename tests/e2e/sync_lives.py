@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Self
 
+from client.errors import Unexpected
 from client.sync.ignoring import is_part
 from client.sync.matching import composed
 from client.sync.renames import exchange, move_to_free
@@ -31,7 +33,10 @@ _KIB = 1024
 
 
 class Life:
-    """Devices with their users, who do what `chance` says. `log` is what was done, for whoever has to find out why."""
+    """Devices with their users, who do what `chance` says; a context manager, which leaves no sync running.
+
+    `log` is what was done, for whoever has to find out why.
+    """
 
     def __init__(self, devices: list[Device], chance: random.Random) -> None:
         self.log: list[str] = []
@@ -40,6 +45,14 @@ class Life:
         self._count = 0
         self._written: dict[str, str] = {}
         self._running: dict[_User, subprocess.Popen[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for run in self._running.values():
+            run.kill()
+            run.communicate()
 
     def go_on(self, steps: int, *, outage: Callable[[], None] | None = None) -> None:
         """So many deeds; `outage` has the server away for a moment. Raises AssertionError for a sync that broke."""
@@ -83,14 +96,17 @@ class Life:
             raise AssertionError(f"no end: {done}")
         first, *others = (user.tree() for user in self._users)
         for other in others:
-            assert _sizes(other) == _sizes(first)
-            assert other == first
+            differ = {
+                path for path in first.keys() | other.keys() if first.get(path, b"") != other.get(path, b"")
+            }
+            assert other == first, f"not equal: {sorted(differ)}"
         gone = set().union(*(user.let_go for user in self._users))
         there = {_mark(content) for content in first.values() if content is not None}
         lost = self._written.keys() - gone - there
-        assert not lost, [self._written[each] for each in lost]
+        assert not lost, f"lost: {[self._written[each] for each in lost]}"
         for user in self._users:
-            assert user.device.strata.run("verify", user.device.folder).returncode == 0
+            verified = user.device.strata.run("verify", user.device.folder)
+            assert verified.returncode == 0, verified.stdout + verified.stderr
         return first
 
     def _content(self) -> bytes:
@@ -154,10 +170,13 @@ class Life:
         self._running[user] = user.device.start("--confirm", *options)
 
     def _end(self, user: "_User") -> None:
-        run = self._running.pop(user)
+        run = self._running[user]
         out, err = run.communicate(timeout=120)
-        # Before the command's own first line, an interrupt is Python's to tell.
-        assert "Traceback" not in err or err.endswith("KeyboardInterrupt\n"), err
+        del self._running[user]
+        # Before the command's own first line and behind its last, an interrupt is Python's to tell.
+        assert "Traceback" not in err or err.rstrip(": \n").endswith("KeyboardInterrupt"), err
+        assert run.returncode != Unexpected.exit_code or "KeyboardInterrupt" in err, out + err
+        assert "--watch" in run.args or out.count("\n") <= 1, out
         for line in out.splitlines():
             did = {what: count for what, count in json.loads(line).get("done", {}).items() if count}
             self._say(user, f"did {did}")
@@ -207,16 +226,16 @@ class _User:
     def write(self, place: Path) -> str:
         """A new file, if its place is free."""
         draft, content = self._draft()
-        move_to_free(draft, place)
+        _rename(draft, place)
         self.wrote(content)
         return f"writes {self.shown(place)}, {len(content)} bytes"
 
     def save(self, place: Path) -> str:
         """As most editors do: another file takes the place of the old one."""
         draft, content = self._draft()
-        exchange(draft, place)
+        _swap_names(draft, place)
         if not draft.is_file():
-            exchange(draft, place)
+            _swap_names(draft, place)
             raise IsADirectoryError
         self.wrote(content)
         self._let_go_of(draft)
@@ -224,14 +243,14 @@ class _User:
 
     def delete(self, path: Path) -> str:
         away = self._desk / "away"
-        move_to_free(path, away)
+        _rename(path, away)
         self._let_go_of(away)
         return f"deletes {self.shown(path)}"
 
     def move(self, source: Path, target: Path) -> str | None:
         if target.is_relative_to(source):
             return None
-        move_to_free(source, target)
+        _rename(source, target)
         return f"moves {self.shown(source)} to {self.shown(target)}"
 
     def wrote(self, content: bytes) -> None:
@@ -298,7 +317,7 @@ def _swap(user: _User, chance: random.Random, running: bool) -> str | None:
     one, other = user.some(chance), user.some(chance)
     if one.is_relative_to(other) or other.is_relative_to(one):
         return None
-    exchange(one, other)
+    _swap_names(one, other)
     return f"swaps {user.shown(one)} and {user.shown(other)}"
 
 
@@ -345,8 +364,14 @@ _WORK: tuple[_Deed, ...] = (
 )
 
 
-def _sizes(tree: Tree) -> dict[str, int | None]:
-    return {path: None if content is None else len(content) for path, content in tree.items()}
+def _rename(source: Path, target: Path) -> None:
+    done = move_to_free(source, target)
+    assert done, "this file system replaces what is in a name's place, so nobody knows what they overwrite"
+
+
+def _swap_names(one: Path, other: Path) -> None:
+    done = exchange(one, other)
+    assert done, "this file system can't exchange two names, so nobody knows what they overwrite"
 
 
 def _mark(content: bytes) -> str:

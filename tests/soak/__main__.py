@@ -10,7 +10,10 @@ import random
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.sync_folders import sign_up
@@ -41,14 +44,15 @@ def main(given: list[str]) -> int:
                     return 1
                 lives += 1
                 for seed in range(first + stories, first + stories + _STORIES):
-                    play(random_story(seed, 80), 2 + seed % 2)
+                    if not _told(seed, [], partial(play, random_story(seed, 80), 2 + seed % 2)):
+                        return 1
                 stories += _STORIES
                 print(f"{lives} lives and {stories} stories, seeds from {first}", flush=True)
     return 0
 
 
 def _live(system: System, place: Path, seed: int) -> bool:
-    """Play one life; tells what happened when it ends badly."""
+    """Play one life; whether it ended well."""
     chance = random.Random(seed)
     with ExitStack() as running:
         host = running.enter_context(system.host())
@@ -61,15 +65,24 @@ def _live(system: System, place: Path, seed: int) -> bool:
             host = running.enter_context(system.host())
 
         devices = sign_up(place, system.url, f"life-{seed}", chance.choice((2, 3)))
-        life = Life(devices, chance)
-        try:
-            for _ in range(_SPELLS):
-                life.go_on(_STEPS, outage=outage)
-                life.watch(_WATCHED)
-                life.come_to_rest()
-        except Exception as error:
-            print(*life.log, f"seed {seed}: {type(error).__name__}: {error}", sep="\n", file=sys.stderr)
-            return False
+        with Life(devices, chance) as life:
+
+            def live() -> None:
+                for _ in range(_SPELLS):
+                    life.go_on(_STEPS, outage=outage)
+                    life.watch(_WATCHED)
+                    life.come_to_rest()
+
+            return _told(seed, life.log, live)
+
+
+def _told(seed: int, log: list[str], act: Callable[[], object]) -> bool:
+    """Act something out; when it ends badly, tell the seed, what was done, and where it ended."""
+    try:
+        act()
+    except Exception:
+        print(*log, traceback.format_exc(), f"seed {seed}", sep="\n", file=sys.stderr)
+        return False
     return True
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from client.errors import LocalProblem
-from client.sync import local_changes, renames
+from client.sync import aside, renames
 from client.sync.landing import Landing, part_of
 from client.sync.local_changes import LocalFolder, Outdated
+from client.sync.rounds import OLD_PART, remove_parts
 from client.sync.scanning import fingerprint_at
 from client.sync.trees import Fingerprint, Kind
 from client.targets import nanoseconds
@@ -247,24 +249,93 @@ def test_what_is_saved_in_the_last_moment_is_not_deleted(
     assert os.listdir(folder.root) == ["a"]
 
 
-def test_of_two_saves_in_the_last_moment_the_second_counts(
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
+    """Have something done between putting a file aside and looking at it there."""
+    deeds = iter([deed])
+
+    def look(path: Path) -> Fingerprint | None:
+        if len(path.name) == len(".strata-0123456789abcdef.part"):
+            for once in deeds:
+                once()
+        return fingerprint_at(path)
+
+    monkeypatch.setattr(aside, "fingerprint_at", look)
+
+
+def _delete(folder: LocalFolder, known: Fingerprint) -> None:
+    folder.delete(("a",), Kind.FILE, known)
+
+
+def _replace(folder: LocalFolder, known: Fingerprint) -> None:
+    land(folder, "a", b"theirs", known)
+
+
+def _save_again(place: Path) -> None:
+    _save(place, b"again")
+
+
+def _make_folder(place: Path) -> None:
+    place.unlink(missing_ok=True)
+    place.mkdir()
+
+
+def _move_away(place: Path) -> None:
+    place.rename(place.with_name("b"))
+
+
+@pytest.mark.parametrize(
+    ("change", "deed", "left"),
+    [
+        (_delete, _save_again, {"a": b"again", "a (saved meanwhile)": b"saved"}),
+        (_delete, _make_folder, {"a": None, "a (saved meanwhile)": b"saved"}),
+        (_replace, _save_again, {"a": b"again", "a (saved meanwhile)": b"saved"}),
+        (_replace, _make_folder, {"a": None, "a (saved meanwhile)": b"saved"}),
+        (_replace, _move_away, {"a": b"saved", "b": b"theirs"}),
+    ],
+)
+def test_of_two_deeds_in_the_last_moment_neither_is_lost(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[LocalFolder, Fingerprint], None],
+    deed: Callable[[Path], None],
+    left: dict[str, bytes | None],
+) -> None:
+    place = tmp_path / "a"
+    place.write_bytes(b"old")
+    known = marks(place)
+    _after_the_look(monkeypatch, lambda: _save(place, b"saved"))
+    _meanwhile(monkeypatch, lambda: deed(place))
+    with pytest.raises(Outdated):
+        change(LocalFolder(tmp_path), known)
+    assert {it.name: None if it.is_dir() else it.read_bytes() for it in tmp_path.iterdir()} == left
+
+
+def test_a_file_that_can_not_be_deleted_stays_in_its_place(
     folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = folder.root / "a"
     place.write_bytes(b"old")
-    known = marks(place)
 
-    def look_late(path: Path) -> Fingerprint | None:
-        if path != place:  # it has been put aside
-            _save(place, b"saved again")
-        return fingerprint_at(path)
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    _after_the_look(monkeypatch, lambda: _save(place, b"saved"))
-    monkeypatch.setattr(local_changes, "fingerprint_at", look_late)
-    with pytest.raises(Outdated):
-        folder.delete(("a",), Kind.FILE, known)
-    assert place.read_bytes() == b"saved again"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(LocalProblem, match="Permission denied"):
+            folder.delete(("a",), Kind.FILE, marks(place))
     assert os.listdir(folder.root) == ["a"]
+
+
+def test_what_is_put_aside_stays_a_day(folder: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill in that moment: it may be what somebody had saved, perhaps with an old time."""
+    part = folder.root / ".strata-0123456789abcdef.part"
+    part.write_bytes(b"saved")
+    os.utime(part, ns=(0, 0))
+    remove_parts([part], wanted=())
+    assert part.exists()
+    monkeypatch.setattr("client.sync.rounds.time", lambda: time.time() + OLD_PART + 1)
+    remove_parts([part], wanted=())
+    assert not part.exists()
 
 
 def test_a_move_takes_no_place_that_was_taken_in_the_last_moment(
@@ -280,7 +351,7 @@ def test_a_move_takes_no_place_that_was_taken_in_the_last_moment(
         _save(tmp_path / "b", b"somebody's")
         return found
 
-    monkeypatch.setattr("client.sync.local_changes.os.path.lexists", look)
+    monkeypatch.setattr(os.path, "lexists", look)
     with pytest.raises(Outdated):
         folder.move(("a",), ("b",), Kind.FILE, known)
     assert (tmp_path / "a").read_bytes() == b"a"
