@@ -43,6 +43,10 @@ class _Set:
     write: Callable[[Path], None]
 
 
+_Program = tuple[Callable[[Path], AbstractContextManager[Contender]], list[Mapping[str, Cost]]]
+"""How to start a program, and what its lives have cost."""
+
+
 def rows(folder: Path) -> Iterator[Row]:
     sets = (
         _Set(f"{SMALL_FILES:,} files of 16 KiB", _write_small),
@@ -70,11 +74,8 @@ def _compared(folder: Path, files: _Set, life: Callable[[Contender], dict[str, C
             shutil.rmtree(place)
     shutil.rmtree(original)
     for what in our_own[0]:
-        costs, beside = (_middle([each[what] for each in lives]) for lives in (our_own, theirs))
-        yield _row(f"{files.name}: {what}", what, costs, beside)
-
-
-_Program = tuple[Callable[[Path], AbstractContextManager[Contender]], list[Mapping[str, Cost]]]
+        cost, beside = (_middle([each[what] for each in lives]) for lives in (our_own, theirs))
+        yield _row(f"{files.name}: {what}", what, cost, beside)
 
 
 def _row(name: str, what: str, cost: Cost, beside: Cost) -> Row:

@@ -1,6 +1,6 @@
 """Lives: what people do in the folders of some devices while `strata sync` runs there, is killed, and loses its server.
 
-Real processes on real disks, so no two runs of a seed are the same; but what happens is the same, and the log tells it.
+Real processes on real disks: a seed says what is attempted, not what comes in between, and the log tells what was done.
 People here know what they overwrite and delete, to the byte: whatever they do is one rename, and what it displaced is
 looked at afterwards. So it can be said of each content whether somebody let it go.
 """
