@@ -81,6 +81,10 @@ def _compared(folder: Path, files: _Set, life: Callable[[Contender], dict[str, C
 def _row(name: str, what: str, cost: Cost, beside: Cost) -> Row:
     ratio = beside.wall / cost.wall
     bounds = [("at least 1.0 times", ratio >= 1.0)]
+    if cost.ended is not None and beside.ended is not None:
+        # Waiting for the disk is fair to both, but must not hide which program is gone first.
+        to_its_end = beside.ended / cost.ended
+        bounds.append((f"to the program's end ({to_its_end:.2f}), too", to_its_end >= 1.0))
     if what == _IDLE:
         bounds.append(
             (f"{IDLE_SECONDS} s, {IDLE_BYTES:,} B", cost.wall < IDLE_SECONDS and cost.wire < IDLE_BYTES)
