@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
+from client.writeback import begin_writing
 from shared.domain.blocks import Buffer
 
-_ON_ITS_WAY = 32 * 1024 * 1024
-"""Bytes after which what was written goes to the disk while more comes: then the end has little to wait for."""
+_ON_ITS_WAY = 16 * 1024 * 1024
+"""Bytes after which what was written begins to go to the disk while more comes: then the end has little to wait for."""
 
 _AT_ONCE = 512 * 1024
 """Bytes that are written by one call. While one thread is in it, the others wait, and on Linux they spin: with whole
@@ -39,7 +40,7 @@ class PartFile:
             for offset in offsets:
                 self._write(memoryview(content), offset)
                 if self._much_came(len(content)):
-                    os.fsync(self._descriptor)
+                    begin_writing(self._descriptor)
         finally:
             self._leave()
         return True
