@@ -4,15 +4,18 @@ A piece is hashed and written while the processor's cache still has it. Collecte
 the same bytes would come out of memory three times, and the server on the same machine would feel it too.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 
 from client.compression import decode
 from client.errors import Corrupt
 from client.wire import BlockPlace
-from shared.domain.blocks import Buffer, hash_of
+from shared.domain.blocks import Buffer
 from shared.domain.packing import PACK_SIZE
+
+if TYPE_CHECKING:
+    from blake3 import blake3
 
 
 class Spot(NamedTuple):
@@ -56,6 +59,31 @@ def side_by_side(blocks: Sequence[BlockPlace], wanted: Iterable[Spot]) -> list[l
     return runs
 
 
+class _Check:
+    """Whether the plain bytes of a block are the ones that its manifest names.
+
+    By BLAKE3 where the manifest has it, since that takes a quarter of the time of a SHA-256 or less. What fails here
+    is read again, and then its SHA-256 decides.
+    """
+
+    def __init__(self, place: BlockPlace) -> None:
+        self._wanted = place.blake3 or place.sha256
+        self._digest = _new_blake3() if place.blake3 else sha256()
+
+    def update(self, plain: Buffer) -> None:
+        """Take the bytes that come next."""
+        self._digest.update(plain)
+
+    def passed(self) -> bool:
+        return self._digest.hexdigest() == self._wanted
+
+
+def _new_blake3() -> "blake3":
+    from blake3 import blake3  # whoever brings no large file starts faster without
+
+    return blake3()
+
+
 class Run:
     """A run on its way; one thread's. `wrong` are the blocks that came and weren't what their hashes say."""
 
@@ -93,9 +121,11 @@ class Run:
         """Deal with what comes next; raises what `write` does."""
         while piece and self._at < len(self._places):
             place = self._places[self._at]
+            if not self._have:
+                self._check = _Check(place)
             part = piece[: place.stored_size - self._have]
             if self._is_plain(place):
-                self._digest.update(part)
+                self._check.update(part)
                 self._write(part, [offset + self._have for offset in self._spots[self._at].offsets])
             else:
                 self._stored += part
@@ -108,11 +138,10 @@ class Run:
 
     def _begin(self) -> None:
         self._have = 0
-        self._digest = hashlib.sha256()
         self._stored = bytearray()
 
     def _end(self, place: BlockPlace, spot: Spot) -> None:
-        if self._unpack(place, spot) if self._stored else self._digest.hexdigest() == place.sha256:
+        if self._unpack(place, spot) if self._stored else self._check.passed():
             self._landed(place.size * len(spot.offsets))
         else:
             self.wrong.append(spot)
@@ -122,10 +151,11 @@ class Run:
             plain = decode(self._stored, place.codec, place.size)
         except Corrupt:
             return False
-        right = hash_of(plain) == place.sha256
-        if right:
-            self._write(plain, spot.offsets)
-        return right
+        self._check.update(plain)
+        if not self._check.passed():
+            return False
+        self._write(plain, spot.offsets)
+        return True
 
     @staticmethod
     def _is_plain(place: BlockPlace) -> bool:

@@ -158,7 +158,10 @@ class Page(Answer, frozen=True):
 
 
 class BlockPlace(Answer, frozen=True):
-    """A block of a manifest and where its bytes are: `stored_size` bytes at `offset` behind `url`."""
+    """A block of a manifest and where its bytes are: `stored_size` bytes at `offset` behind `url`.
+
+    `blake3` is None where the server has none, or doesn't tell.
+    """
 
     sha256: str
     size: int
@@ -166,6 +169,7 @@ class BlockPlace(Answer, frozen=True):
     offset: int
     stored_size: int
     codec: str
+    blake3: str | None = None
 
     @property
     def stop(self) -> int:

@@ -103,7 +103,10 @@ def routes(app: Application, served: RouteTable) -> func.Blueprint:
                 "root_hash": file.version.root_hash,
                 "modified_at": file.version.modified_at.isoformat(),
                 "expires_at": manifest.expires_at.isoformat(),
-                "blocks": [{**show_block(block), "url": url} for block, url in manifest.blocks],
+                "blocks": [
+                    {**show_block(block), "blake3": block.blake3, "url": url}
+                    for block, url in manifest.blocks
+                ],
             }
         )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.blocks import BlockRef, Sha256
+from shared.domain.checksums import Blake3
 from shared.domain.codecs import Codec
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
 
@@ -22,12 +23,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
-    """A block of a version, in order, with the place to read it from; `size` in plain bytes."""
+    """A block of a version, in order, with the place to read it from; `size` in plain bytes.
+
+    `blake3` is None for one that was stored before there were such.
+    """
 
     key: BlockKey
     sha256: Sha256
     size: int
     placement: Placement
+    blake3: Blake3 | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class NewBlock:
     key: BlockKey
     ref: BlockRef
     place: Placement
+    blake3: Blake3
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functools import partial
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of
+from shared.domain.checksums import Blake3, blake3_of
 from shared.domain.codecs import Codec, decode, encode, pays
 from shared.domain.errors import HashMismatch, QuotaExceeded, Unacceptable, Unavailable
 from shared.domain.ids import BlobId, BlockKey, NamespaceId
@@ -37,6 +38,7 @@ class Examined:
     """A block whose bytes were hashed here, with what is to be stored of them."""
 
     ref: BlockRef
+    blake3: Blake3
     codec: Codec
     stored: bytes
 
@@ -169,7 +171,7 @@ class AdmitBlock:
             offset = 0
             for block in pack.blocks:
                 place = Placement(pack.blob, offset, len(block.stored), block.codec)
-                new.append(NewBlock(BlockKey(self.ids.new()), block.ref, place))
+                new.append(NewBlock(BlockKey(self.ids.new()), block.ref, place, block.blake3))
                 offset += len(block.stored)
         sizes = {block.ref.sha256: block.ref.size for block in new}
         keys = tx.blocks.place_blocks(namespace, new) if new else {}
@@ -237,7 +239,7 @@ def examine(body: bytes, codec: Codec, stated: Sha256 | None) -> Examined:
     sha256 = hash_of(plain)
     if stated is not None and stated != sha256:
         raise HashMismatch(f"the bytes have the SHA-256 {sha256}; they were damaged on the way, or not these")
-    ref = BlockRef(sha256, len(plain))
+    ref, blake3 = BlockRef(sha256, len(plain)), blake3_of(plain)
     if codec is not Codec.NONE and pays(body, plain):
-        return Examined(ref, codec, body)
-    return Examined(ref, *encode(plain))
+        return Examined(ref, blake3, codec, body)
+    return Examined(ref, blake3, *encode(plain))

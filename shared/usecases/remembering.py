@@ -26,7 +26,7 @@ U = TypeVar("U")
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with any change of what entries look like: what one deployment keeps, the next one reads."""
 
 

@@ -13,9 +13,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from shared.adapters.sql.database import SqlMetadata
+from shared.adapters.sql.schema import blocks
 from shared.adapters.system import RandomIds
 from shared.domain.accounts import Caller, Role, Username, parse_username
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
+from shared.domain.checksums import Blake3, blake3_of
 from shared.domain.codecs import Codec
 from shared.domain.errors import KeyReused, NameExists, NotFound, QuotaExceeded, UsernameTaken
 from shared.domain.ids import (
@@ -73,7 +75,7 @@ class Somebody:
     def block(self, tx: Transaction, word: str, *, leased: bool = True) -> tuple[BlockKey, BlobId]:
         blob = self.stored(tx)
         ref = BlockRef(hash_of(word.encode()), len(word))
-        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 10, Codec.NONE))
+        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 10, Codec.NONE), blake3_of(word.encode()))
         key = tx.blocks.place_blocks(self.ns, [placed])[ref.sha256]
         if leased:
             tx.blocks.lease(self.ns, key, ref.size, self.id, expires_at=LATER)
@@ -387,11 +389,25 @@ async def test_no_dangling_edge_a_block_is_refused_in_a_blob_that_is_not_stored(
     ref = BlockRef(hash_of(b"x"), 1)
     for place in (blob, BlobId(new())):
         with pytest.raises(IntegrityError):
-            await metadata.write(
-                lambda tx, place=place: tx.blocks.place_blocks(
-                    ann.ns, [NewBlock(BlockKey(new()), ref, Placement(place, 0, 1, Codec.NONE))]
-                )
-            )
+            new_block = NewBlock(BlockKey(new()), ref, Placement(place, 0, 1, Codec.NONE), blake3_of(b"x"))
+            await metadata.write(lambda tx, made=new_block: tx.blocks.place_blocks(ann.ns, [made]))
+
+
+async def test_a_block_has_its_checksum_and_an_older_one_gets_it_when_it_heals(
+    metadata: SqlMetadata, ann: Somebody
+) -> None:
+    def read(tx: Transaction, version: VersionId) -> list[Blake3 | None]:
+        return [block.blake3 for block in tx.blocks.of_version(ann.ns, version)]
+
+    key, blob = await metadata.write(lambda tx: ann.block(tx, "word"))
+    version, _ = await metadata.write(lambda tx: ann.version(tx, ann.node(tx, "file"), [key]))
+    assert await metadata.read(lambda tx: read(tx, version.id)) == [blake3_of(b"word")]
+    with metadata._engine.begin() as connection:
+        connection.execute(blocks.update().where(blocks.c.block_key == key).values(blake3=None))
+    assert await metadata.read(lambda tx: read(tx, version.id)) == [None]
+    await metadata.write(lambda tx: tx.blocks.mark_bad([blob], now=NOW))
+    await metadata.write(lambda tx: ann.block(tx, "word"))
+    assert await metadata.read(lambda tx: read(tx, version.id)) == [blake3_of(b"word")]
 
 
 async def test_a_good_copy_stays_and_a_bad_one_is_replaced(metadata: SqlMetadata, ann: Somebody) -> None:

@@ -10,6 +10,7 @@ from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.system import RandomIds
 from shared.domain.accounts import Caller, Username, parse_username
 from shared.domain.blocks import BlockRef, hash_of, root_hash
+from shared.domain.checksums import blake3_of
 from shared.domain.codecs import Codec
 from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, BlobId, BlockKey, DeviceId, NamespaceId, NodeId, UserId, VersionId
@@ -62,7 +63,7 @@ class Gardener:
         blob, ref = BlobId(new()), BlockRef(hash_of(new().encode()), 1)
         tx.blocks.start_blob(blob, "blocks", 1, now=NOW)
         tx.blocks.finish_blob(blob, '"etag"')
-        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 1, Codec.NONE))
+        placed = NewBlock(BlockKey(new()), ref, Placement(blob, 0, 1, Codec.NONE), blake3_of(b"x"))
         key = tx.blocks.place_blocks(self.ns, [placed])[ref.sha256]
         number, base = (after.number + 1, after.id) if after else (1, NO_VERSION)
         version = Version(VersionId(new()), number, size, root_hash([ref]), NOW, NOW, 1)

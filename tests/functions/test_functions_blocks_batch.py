@@ -8,6 +8,7 @@ import zstandard
 
 from functions._batches import BLOCKS_MEDIA, MAX_BLOCKS
 from shared.domain.blocks import BLOCK_SIZE, hash_of
+from shared.domain.checksums import blake3_of
 from tests.functions.serving import Site, User, json, refusal
 from tests.support.samples import noise, prose
 
@@ -46,6 +47,7 @@ async def test_blocks_of_one_request_share_a_blob_and_come_back(site: Site, ann:
     assert len({block["url"] for block in manifest["blocks"]}) == 1
     assert [block["offset"] for block in manifest["blocks"]] == [0, 1_000, 3_000]
     assert manifest["blocks"][2]["stored_size"] == len(frame)
+    assert [block["blake3"] for block in manifest["blocks"]] == [blake3_of(each) for each in (ONE, TWO, TEXT)]
     assert (await ann.download(made["file_id"])).get_body() == ONE + TWO + TEXT
 
 

@@ -52,6 +52,7 @@ _PLACED = (
         blocks.c.offset,
         blocks.c.stored_size,
         blocks.c.codec,
+        blocks.c.blake3,
     )
     .join(version_blocks, version_blocks.c.block_key == blocks.c.block_key)
     .where(_OF_VERSIONS)
@@ -96,6 +97,7 @@ class SqlBlocks:
                 "blob_id": block.place.blob,
                 "offset": block.place.offset,
                 "stored_size": block.place.stored_size,
+                "blake3": block.blake3,
             }
             key, bad = known.get(block.ref.sha256, (block.key, False))
             keys[block.ref.sha256] = key
@@ -209,7 +211,7 @@ class SqlBlocks:
         for some in slices(versions):
             for row in self._connection.execute(_PLACED, {"b_ns": namespace, "b_versions": some}):
                 place = Placement(row.blob_id, row.offset, row.stored_size, Codec(row.codec))
-                block = PlacedBlock(row.block_key, row.sha256, row.size, place)
+                block = PlacedBlock(row.block_key, row.sha256, row.size, place, row.blake3)
                 found.setdefault(row.version_id, []).append(block)
         return found
 

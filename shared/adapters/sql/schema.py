@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-from shared.adapters.sql.columns import BIG, ID, SHA256, UtcTime, ascii_key, unicode_key
+from shared.adapters.sql.columns import BIG, BLAKE3, ID, SHA256, UtcTime, ascii_key, unicode_key
 
 metadata = MetaData(
     naming_convention={
@@ -215,6 +215,7 @@ blocks = Table(
     Column("blob_referable", Integer, nullable=False),
     Column("offset", Integer, nullable=False),
     Column("stored_size", Integer, nullable=False),
+    Column("blake3", BLAKE3),
     Column("condemned_at", UtcTime),
     UniqueConstraint("ns_id", "sha256"),
     UniqueConstraint("ns_id", "block_key"),

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import zstandard
 
+from shared.domain.checksums import blake3_of
 from shared.domain.names import parse_path
 from tests.unit.client.fake_http import Reply, Request, document, problem
 from tests.unit.client.fake_staging import Staging
@@ -79,6 +80,7 @@ class FakeServer:
         self.keys: dict[str, Reply] = {}
         self.batched: list[int] = []
         self.codec = "none"
+        self.checksum: Callable[[bytes], str] | None = blake3_of
         self.page_size = 1000
         self.intercept: Intercept | None = None
         self.storage_intercept: Intercept | None = None
@@ -398,7 +400,9 @@ class FakeServer:
             self.grants[signature] = ref["sha256"]
             # Each stored block lies behind 7 bytes of another one, as in a blob that holds many.
             url = f"{self.storage_url}/blocks/{ref['sha256']}?sig={signature}"
-            blocks.append(ref | {"url": url, "offset": 7, "stored_size": len(stored), "codec": self.codec})
+            checksum = self.checksum and self.checksum(self.blocks[ref["sha256"]])
+            place = {"offset": 7, "stored_size": len(stored), "codec": self.codec, "blake3": checksum}
+            blocks.append(ref | {"url": url} | place)
         return {
             "file_id": node.id,
             "version_id": version.id,

@@ -15,6 +15,7 @@ from client.http import Http
 from client.retrying import Patience
 from client.wire import BlockPlace
 from shared.domain.blocks import Buffer, hash_of
+from shared.domain.checksums import blake3_of
 from shared.domain.packing import PACK_SIZE
 from tests.unit.client.fake_line import served
 
@@ -28,7 +29,7 @@ class Stored:
         self.file = bytearray()
         self.landed: list[int] = []
 
-    def put(self, plain: bytes, *, packed: bool = False) -> None:
+    def put(self, plain: bytes, *, packed: bool = False, blake3: str | None = None) -> None:
         stored = zstandard.ZstdCompressor().compress(plain) if packed else plain
         codec = "zstd" if packed else "none"
         place = BlockPlace(
@@ -38,6 +39,7 @@ class Stored:
             offset=len(self.blob),
             stored_size=len(stored),
             codec=codec,
+            blake3=blake3,
         )
         self.places.append(place)
         self.blob += stored
@@ -81,7 +83,8 @@ def test_what_comes_in_any_pieces_is_the_file(seed: int) -> None:
     if chance.random() < 0.5:
         contents.insert(chance.randrange(len(contents)), contents[0])
     for content in dict.fromkeys(contents):
-        stored.put(content, packed=chance.random() < 0.3)
+        blake3 = chance.choice([None, blake3_of(content)])
+        stored.put(content, packed=chance.random() < 0.3, blake3=blake3)
     by_hash = {place.sha256: place for place in stored.places}
     manifest = [by_hash[hash_of(content)] for content in contents]
     stored.file = bytearray(sum(map(len, contents)))
@@ -101,11 +104,14 @@ def test_what_comes_in_any_pieces_is_the_file(seed: int) -> None:
     assert not run.wrong
 
 
+@pytest.mark.parametrize("checksum", [None, blake3_of])
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_damaged_block_is_told_and_counts_for_nothing(packed: bool) -> None:
+def test_a_damaged_block_is_told_and_counts_for_nothing(
+    packed: bool, checksum: Callable[[bytes], str] | None
+) -> None:
     stored = Stored()
     for letter in (b"a", b"b", b"c"):
-        stored.put(letter * 100, packed=packed)
+        stored.put(letter * 100, packed=packed, blake3=checksum and checksum(letter * 100))
     stored.blob[stored.places[1].offset + stored.places[1].stored_size // 2] ^= 1
     run = stored.run()
     run.take(stored.rest_of(run))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from shared.domain.checksums import blake3_of
 from tests.unit.client.fake_server import FakeServer, Reply, Request
 from tests.unit.client.running import KIB, Command, noise
 
@@ -52,6 +53,35 @@ def test_a_block_that_stays_damaged_leaves_nothing(ann: Command, server: FakeSer
     damage(server, 100)
     result = ann("down", "/a", "--json")
     assert (result.code, result.json["error"]["code"]) == (9, "verification_failed")
+    assert nothing_left()
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize(
+    ("checksum", "readings"),
+    [(blake3_of, 1), (None, 1), (lambda plain: blake3_of(plain + b"!"), 2)],
+    ids=["right", "none", "wrong"],
+)
+def test_a_checksum_saves_time_and_decides_nothing(
+    ann: Command, server: FakeServer, codec: str, checksum: Callable[[bytes], str] | None, readings: int
+) -> None:
+    """A server that has a wrong one costs another reading."""
+    server.codec, server.checksum = codec, checksum
+    content = noise(600 * KIB)
+    server.put("/a", content)
+    assert ann("down", "/a").code == 0
+    assert Path("a").read_bytes() == content
+    assert server.storage_calls.total() == readings
+
+
+@pytest.mark.parametrize("checksum", [blake3_of, None], ids=["checksum", "hash"])
+def test_damage_in_a_large_file_is_found(
+    ann: Command, server: FakeServer, checksum: Callable[[bytes], str] | None
+) -> None:
+    server.checksum = checksum
+    server.put("/a", noise(600 * KIB))
+    damage(server, 100)
+    assert ann("down", "/a").code == 9
     assert nothing_left()
 
 

@@ -278,11 +278,11 @@ VERSION = {
 }
 NODE = {**dict.fromkeys(("id", "parent", "kind", "name"), "str"), "head": VERSION}
 PLACEMENT = {"blob": "str", "offset": "int", "stored_size": "int", "codec": "str"}
-BLOCK = {"key": "str", "sha256": "str", "size": "int", "placement": PLACEMENT}
+BLOCK = {"key": "str", "sha256": "str", "size": "int", "placement": PLACEMENT, "blake3": "str"}
 
 
 async def test_entries_of_another_look_have_another_format(world: World, ann: Caller) -> None:
-    """What is kept looks like this in format 1: whoever changes that raises FORMAT, and notes the new look here."""
+    """What is kept looks like this in format 2: whoever changes that raises FORMAT, and notes the new look here."""
     made = await world.upload(ann, "/d/a", noise("content", 5000))
     await world.change_folders.make(ann, None, parse_path("/d/e"), key=None)
     page = msgspec.json.decode(await world.metadata.read(lists(world, ann, "/d").now))
@@ -296,4 +296,4 @@ async def test_entries_of_another_look_have_another_format(world: World, ann: Ca
     found = look(msgspec.msgpack.decode(kept))
     shown = {"namespace": "str", "node": NODE, "path": "str", "version": VERSION}
     assert found == {"file": shown, "blocks": [BLOCK]}
-    assert FORMAT == 1
+    assert FORMAT == 2
