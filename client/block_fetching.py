@@ -151,6 +151,7 @@ class VersionReader:
         self._lock = Lock()
         self._current = _Current(manifest)
         self._stored = stored or {}
+        self._by_blake3 = True
 
     @classmethod
     def of(cls, api: Api, blocks: BlockReader, file_id: str, version_id: str | None) -> Self:
@@ -191,13 +192,15 @@ class VersionReader:
 
         Bytes may be written that turn out to be wrong: what `landed` was told of counts.
         """
-        run = Run(self.manifest.blocks, spots, write, landed)
+        run = Run(self.manifest.blocks, spots, write, landed, by_blake3=self._by_blake3)
         if self._stored.keys().isdisjoint([spot.block for spot in spots]):
             # That is no failure yet: what has not come is read block by block, with all the tries that one has.
             with suppress(GrantEnded, Corrupt):
                 self._blocks.read_run(run)
         for spot in (*run.wrong, *run.left):
             plain = self.block(spot.block)
+            if spot in run.wrong:  # perhaps the manifest was, and then it is so for all blocks
+                self._by_blake3 = False
             write(plain, spot.offsets)
             landed(len(plain) * len(spot.offsets))
 

@@ -62,13 +62,14 @@ def side_by_side(blocks: Sequence[BlockPlace], wanted: Iterable[Spot]) -> list[l
 class _Check:
     """Whether the plain bytes of a block are the ones that its manifest names.
 
-    By BLAKE3 where the manifest has it, since that takes a quarter of the time of a SHA-256 or less. What fails here
-    is read again, and then its SHA-256 decides.
+    By BLAKE3 if the manifest has it, since that takes a quarter of the time of a SHA-256 or less. What fails here is
+    read again, and then its SHA-256 decides.
     """
 
-    def __init__(self, place: BlockPlace) -> None:
-        self._wanted = place.blake3 or place.sha256
-        self._digest = _new_blake3() if place.blake3 else sha256()
+    def __init__(self, place: BlockPlace, *, by_blake3: bool) -> None:
+        quickly = by_blake3 and place.blake3
+        self._wanted = quickly or place.sha256
+        self._digest = _new_blake3() if quickly else sha256()
 
     def update(self, plain: Buffer) -> None:
         """Take the bytes that come next."""
@@ -79,7 +80,7 @@ class _Check:
 
 
 def _new_blake3() -> "blake3":
-    from blake3 import blake3  # whoever brings no large file starts faster without
+    from blake3 import blake3  # many small files are brought without, and start faster
 
     return blake3()
 
@@ -88,14 +89,24 @@ class Run:
     """A run on its way; one thread's. `wrong` are the blocks that came and weren't what their hashes say."""
 
     def __init__(
-        self, blocks: Sequence[BlockPlace], spots: Sequence[Spot], write: Write, landed: Landed
+        self,
+        blocks: Sequence[BlockPlace],
+        spots: Sequence[Spot],
+        write: Write,
+        landed: Landed,
+        *,
+        by_blake3: bool = True,
     ) -> None:
-        """`write` gets bytes before it is known whether they are right: of a block that is, `landed` is told."""
+        """`write` gets bytes before it is known whether they are right: of a block that is, `landed` is told.
+
+        `by_blake3` says that a block's BLAKE3, if the manifest has it, is believed.
+        """
         self.wrong: list[Spot] = []
         self._places = [blocks[spot.block] for spot in spots]
         self._spots = spots
         self._write = write
         self._landed = landed
+        self._by_blake3 = by_blake3
         self._at = 0
         self._begin()
 
@@ -122,7 +133,7 @@ class Run:
         while piece and self._at < len(self._places):
             place = self._places[self._at]
             if not self._have:
-                self._check = _Check(place)
+                self._check = _Check(place, by_blake3=self._by_blake3)
             part = piece[: place.stored_size - self._have]
             if self._is_plain(place):
                 self._check.update(part)

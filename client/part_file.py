@@ -5,14 +5,14 @@ closed by the last of them: closed under a thread that writes, it could be anoth
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 
 from client.writeback import begin_writing
 from shared.domain.blocks import Buffer
 
-_ON_ITS_WAY = 16 * 1024 * 1024
+_ON_ITS_WAY = 32 * 1024 * 1024
 """Bytes after which what was written begins to go to the disk while more comes: then the end has little to wait for."""
 
 _AT_ONCE = 512 * 1024
@@ -23,7 +23,11 @@ _CAN_PLACE = hasattr(os, "pwrite") and hasattr(os, "pread")
 
 
 class PartFile:
-    """Owns an open descriptor. After `close` reads give nothing, and writes do nothing."""
+    """Owns an open descriptor. After `close` reads give nothing, and writes do nothing.
+
+    `failed` says that the disk has refused something. What was written before that can be read as if it were there, and
+    another fsync says that all is well: Linux tells of a page that was lost once, and takes it for clean from then on.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -31,6 +35,7 @@ class PartFile:
         self._users = 0
         self._closed = False
         self._written = 0
+        self.failed = False
 
     def write(self, content: Buffer, offsets: Iterable[int]) -> bool:
         """Write the same content at each offset; False once it is closed. Raises OSError."""
@@ -40,7 +45,7 @@ class PartFile:
             for offset in offsets:
                 self._write(memoryview(content), offset)
                 if self._much_came(len(content)):
-                    begin_writing(self._descriptor)
+                    self._bring_to_disk(begin_writing)
         finally:
             self._leave()
         return True
@@ -68,7 +73,7 @@ class PartFile:
         try:
             by = self._descriptor if os.utime in os.supports_fd else path
             os.utime(by, ns=(modified_ns, modified_ns))
-            os.fsync(self._descriptor)
+            self._bring_to_disk(os.fsync)
         finally:
             self._leave()
         return True
@@ -80,6 +85,13 @@ class PartFile:
             ours = not was and not self._users
         if ours:
             os.close(self._descriptor)
+
+    def _bring_to_disk(self, bring: Callable[[int], None]) -> None:
+        try:
+            bring(self._descriptor)
+        except OSError:
+            self.failed = True
+            raise
 
     def _write(self, view: memoryview, offset: int) -> None:
         while view:

@@ -63,6 +63,7 @@ class Landing:
             if not self._file.write(content, offsets):
                 raise Stopped
         except OSError as error:
+            self._discard_if_failed()
             raise problem(self.place, error) from None
 
     def settle(self, modified_at: str) -> None:
@@ -75,6 +76,7 @@ class Landing:
         except FileNotFoundError:
             raise Outdated(f"{self.place.parent} is gone") from None
         except OSError as error:
+            self._discard_if_failed()
             raise problem(self.place, error) from None
         self._settled = True
 
@@ -105,6 +107,11 @@ class Landing:
         self.leave()
         with suppress(OSError):  # then it stays a part, and is removed as such
             self._part.unlink()
+
+    def _discard_if_failed(self) -> None:
+        """A part that the disk has refused must not be gone on with: what can be read of it may not be there."""
+        if self._file.failed:
+            self.discard()
 
     def _put_in_place(self, replaces: Fingerprint | None) -> None:
         if replaces is not None:

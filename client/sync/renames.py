@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from client.c_library import c_library
 
 _UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What a kernel or a file system answers that doesn't know how."""
@@ -49,11 +50,11 @@ def _done(error: int, path: Path) -> bool:
 @cache
 def _rename() -> Callable[[int, bytes, bytes], int] | None:
     """The system's call, None where there is none."""
-    if sys.platform not in ("linux", "darwin"):
+    library = c_library() if sys.platform in ("linux", "darwin") else None
+    if library is None:
         return None
     import ctypes  # most runs move nothing here, and start faster without
 
-    library: Any = ctypes.CDLL(None, use_errno=True)
     try:
         if sys.platform == "darwin":
             system = library.renamex_np

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.blocks import BlockRef, Sha256
-from shared.domain.checksums import Blake3
 from shared.domain.codecs import Codec
+from shared.domain.digests import Blake3
 from shared.domain.ids import BlobId, BlockKey, NamespaceId, UserId, VersionId
 
 

@@ -20,8 +20,8 @@ from functools import partial
 
 from shared.domain.accounts import Caller
 from shared.domain.blocks import BLOCK_SIZE, BlockRef, Sha256, hash_of
-from shared.domain.checksums import Blake3, blake3_of
 from shared.domain.codecs import Codec, decode, encode, pays
+from shared.domain.digests import Blake3, blake3_of
 from shared.domain.errors import HashMismatch, QuotaExceeded, Unacceptable, Unavailable
 from shared.domain.ids import BlobId, BlockKey, NamespaceId
 from shared.domain.packing import plan_packs

@@ -17,8 +17,8 @@ from shared.adapters.sql.schema import blocks
 from shared.adapters.system import RandomIds
 from shared.domain.accounts import Caller, Role, Username, parse_username
 from shared.domain.blocks import BlockRef, Sha256, hash_of, root_hash
-from shared.domain.checksums import Blake3, blake3_of
 from shared.domain.codecs import Codec
+from shared.domain.digests import Blake3, blake3_of
 from shared.domain.errors import KeyReused, NameExists, NotFound, QuotaExceeded, UsernameTaken
 from shared.domain.ids import (
     NO_VERSION,
@@ -393,7 +393,7 @@ async def test_no_dangling_edge_a_block_is_refused_in_a_blob_that_is_not_stored(
             await metadata.write(lambda tx, made=new_block: tx.blocks.place_blocks(ann.ns, [made]))
 
 
-async def test_a_block_has_its_checksum_and_an_older_one_gets_it_when_it_heals(
+async def test_a_block_has_its_blake3_and_an_older_one_gets_it_when_it_heals(
     metadata: SqlMetadata, ann: Somebody
 ) -> None:
     def read(tx: Transaction, version: VersionId) -> list[Blake3 | None]:

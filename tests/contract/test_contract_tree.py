@@ -10,8 +10,8 @@ from shared.adapters.sql.database import SqlMetadata
 from shared.adapters.system import RandomIds
 from shared.domain.accounts import Caller, Username, parse_username
 from shared.domain.blocks import BlockRef, hash_of, root_hash
-from shared.domain.checksums import blake3_of
 from shared.domain.codecs import Codec
+from shared.domain.digests import blake3_of
 from shared.domain.errors import NameExists
 from shared.domain.ids import NO_VERSION, BlobId, BlockKey, DeviceId, NamespaceId, NodeId, UserId, VersionId
 from shared.domain.names import name_key, parse_name

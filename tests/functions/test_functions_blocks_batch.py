@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 import zstandard
+from sqlalchemy import text
 
 from functions._batches import BLOCKS_MEDIA, MAX_BLOCKS
 from shared.domain.blocks import BLOCK_SIZE, hash_of
-from shared.domain.checksums import blake3_of
+from shared.domain.digests import blake3_of
 from tests.functions.serving import Site, User, json, refusal
 from tests.support.samples import noise, prose
 
@@ -49,6 +50,15 @@ async def test_blocks_of_one_request_share_a_blob_and_come_back(site: Site, ann:
     assert manifest["blocks"][2]["stored_size"] == len(frame)
     assert [block["blake3"] for block in manifest["blocks"]] == [blake3_of(each) for each in (ONE, TWO, TEXT)]
     assert (await ann.download(made["file_id"])).get_body() == ONE + TWO + TEXT
+
+
+async def test_a_block_that_was_stored_before_there_was_a_blake3_has_none(site: Site, ann: User) -> None:
+    await send(ann, body([told(ONE)], ONE))
+    made = json(await commit(ann, ONE))
+    with site.engine.begin() as connection:
+        connection.execute(text("UPDATE blocks SET blake3 = NULL"))
+    [block] = json(await ann.call("get_manifest", method="GET", file_id=made["file_id"]))["blocks"]
+    assert block["blake3"] is None
 
 
 async def test_sending_again_stores_nothing_again(site: Site, ann: User) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from shared.domain.checksums import blake3_of
+from shared.domain.digests import blake3_of
 from shared.domain.ids import BlobId
 from shared.ports.block_store import Container
 from tests.support.world import World
@@ -33,14 +33,14 @@ def _check_content(world: World, bad_blobs_allowed: bool) -> None:
         "SELECT b.sha256, b.blake3, b.size, b.codec, b.blob_id, b.offset, b.stored_size, o.state, o.bad_at "
         "FROM blocks b LEFT JOIN blobs o ON o.blob_id = b.blob_id"
     )
-    for sha256, checksum, size, codec, blob, offset, stored_size, state, bad_at in rows:
+    for sha256, blake3, size, codec, blob, offset, stored_size, state, bad_at in rows:
         assert state == "STORED", f"block {sha256} is in a blob that is {state}"
         if bad_at is not None and bad_blobs_allowed:
             continue
         stored = world.memory.blobs[Container.BLOCKS, BlobId(blob)][offset : offset + stored_size]
         plain = zstandard.decompress(stored) if codec == "zstd" else stored
         assert (len(plain), hashlib.sha256(plain).hexdigest()) == (size, sha256)
-        assert blake3_of(plain) == checksum
+        assert blake3_of(plain) == blake3
 
 
 def _check_tree(world: World) -> None:

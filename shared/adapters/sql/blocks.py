@@ -97,7 +97,6 @@ class SqlBlocks:
                 "blob_id": block.place.blob,
                 "offset": block.place.offset,
                 "stored_size": block.place.stored_size,
-                "blake3": block.blake3,
             }
             key, bad = known.get(block.ref.sha256, (block.key, False))
             keys[block.ref.sha256] = key
@@ -107,11 +106,14 @@ class SqlBlocks:
                     "ns_id": namespace,
                     "sha256": block.ref.sha256,
                     "size": block.ref.size,
+                    "blake3": block.blake3,
                     "blob_referable": 1,
                 }
                 added.append(row | where)
             elif bad:
-                move = _MOVE_BLOCK.values(condemned_at=None, **where)
+                # Only what says where the bytes lie is new: were these other bytes, the hashes would tell.
+                blake3 = func.coalesce(blocks.c.blake3, block.blake3)
+                move = _MOVE_BLOCK.values(condemned_at=None, blake3=blake3, **where)
                 self._connection.execute(move, {"b_key": key})
                 moved = True
             else:

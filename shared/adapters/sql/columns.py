@@ -23,8 +23,7 @@ def unicode_key(length: int) -> TypeEngine[str]:
 
 
 ID = ascii_key(32)
-SHA256 = ascii_key(64)
-BLAKE3 = ascii_key(64)
+SHA256 = BLAKE3 = ascii_key(64)
 # SQLite gives a row id to INTEGER keys only, and holds 64 bits in it; SQL Server needs BIGINT for that.
 BIG = BigInteger().with_variant(Integer(), "sqlite")
 

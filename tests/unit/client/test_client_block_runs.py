@@ -15,7 +15,7 @@ from client.http import Http
 from client.retrying import Patience
 from client.wire import BlockPlace
 from shared.domain.blocks import Buffer, hash_of
-from shared.domain.checksums import blake3_of
+from shared.domain.digests import blake3_of
 from shared.domain.packing import PACK_SIZE
 from tests.unit.client.fake_line import served
 
@@ -104,22 +104,34 @@ def test_what_comes_in_any_pieces_is_the_file(seed: int) -> None:
     assert not run.wrong
 
 
-@pytest.mark.parametrize("checksum", [None, blake3_of])
+@pytest.mark.parametrize("blake3", [None, blake3_of], ids=["by SHA-256", "by BLAKE3"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_damaged_block_is_told_and_counts_for_nothing(
-    packed: bool, checksum: Callable[[bytes], str] | None
+    packed: bool, blake3: Callable[[bytes], str] | None
 ) -> None:
     stored = Stored()
-    for letter in (b"a", b"b", b"c"):
-        stored.put(letter * 100, packed=packed, blake3=checksum and checksum(letter * 100))
+    # In the middle one's frame its bytes are as they are, so that a wrong one comes out of it without complaint.
+    for content in (b"a" * 100, bytes(range(100)), b"c" * 100):
+        stored.put(content, packed=packed, blake3=blake3 and blake3(content))
     stored.blob[stored.places[1].offset + stored.places[1].stored_size // 2] ^= 1
     run = stored.run()
     run.take(stored.rest_of(run))
     assert [spot.block for spot in run.wrong] == [1]
     assert not run.left
+    if packed:
+        assert zstandard.decompress(stored.blob[stored.places[1].offset : stored.places[1].stop])
     assert stored.landed == [100, 100]
     assert stored.file.startswith(b"a" * 100)
     assert stored.file.endswith(b"c" * 100)
+
+
+def test_a_blake3_that_is_not_believed_is_not_looked_at() -> None:
+    stored = Stored()
+    stored.put(b"a" * 100, blake3=blake3_of(b"b"))
+    run = Run(stored.places, spots_of(stored.places), stored.write, stored.landed.append, by_blake3=False)
+    run.take(stored.rest_of(run))
+    assert not run.wrong
+    assert stored.landed == [100]
 
 
 def test_blocks_that_came_need_not_come_again() -> None:
@@ -155,10 +167,13 @@ def test_a_size_that_contradicts_the_codec_is_no_block() -> None:
     assert bytes(stored.file) == bytes(100), "nothing is written behind the block's place"
 
 
-def test_a_connection_that_breaks_off_costs_the_block_that_was_coming() -> None:
+@pytest.mark.parametrize("blake3", [None, blake3_of], ids=["by SHA-256", "by BLAKE3"])
+def test_a_connection_that_breaks_off_costs_the_block_that_was_coming(
+    blake3: Callable[[bytes], str] | None,
+) -> None:
     stored = Stored()
     for letter in (b"a", b"b", b"c"):
-        stored.put(letter * 100)
+        stored.put(letter * 100, blake3=blake3 and blake3(letter * 100))
 
     def cut(body: bytes) -> bytes:
         return b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body[:150])

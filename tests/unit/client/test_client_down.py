@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from shared.domain.checksums import blake3_of
+from shared.domain.digests import blake3_of
 from tests.unit.client.fake_server import FakeServer, Reply, Request
 from tests.unit.client.running import KIB, Command, noise
 
@@ -58,31 +58,50 @@ def test_a_block_that_stays_damaged_leaves_nothing(ann: Command, server: FakeSer
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 @pytest.mark.parametrize(
-    ("checksum", "readings"),
-    [(blake3_of, 1), (None, 1), (lambda plain: blake3_of(plain + b"!"), 2)],
-    ids=["right", "none", "wrong"],
+    ("blake3", "readings"),
+    [
+        (blake3_of, 3),
+        (None, 3),
+        (lambda plain: None, 3),
+        (lambda plain: "", 3),
+        (lambda plain: blake3_of(plain + b"!"), 4),
+        (lambda plain: blake3_of(plain).upper(), 4),
+    ],
+    ids=["right", "of an older server", "of an older block", "empty", "wrong", "in capitals"],
 )
-def test_a_checksum_saves_time_and_decides_nothing(
-    ann: Command, server: FakeServer, codec: str, checksum: Callable[[bytes], str] | None, readings: int
+def test_a_blake3_saves_time_and_decides_nothing(
+    ann: Command,
+    server: FakeServer,
+    codec: str,
+    blake3: Callable[[bytes], str | None] | None,
+    readings: int,
 ) -> None:
-    """A server that has a wrong one costs another reading."""
-    server.codec, server.checksum = codec, checksum
-    content = noise(600 * KIB)
-    server.put("/a", content)
-    assert ann("down", "/a").code == 0
-    assert Path("a").read_bytes() == content
+    """A wrong one costs another reading of a block: then that file's are believed no more."""
+    server.codec, server.blake3 = codec, blake3
+    blocks = [noise(600 * KIB) for _ in range(3)]
+    server.put("/a", *blocks)
+    assert ann("down", "/a", "-j", "1").code == 0
+    assert Path("a").read_bytes() == b"".join(blocks)
     assert server.storage_calls.total() == readings
 
 
-@pytest.mark.parametrize("checksum", [blake3_of, None], ids=["checksum", "hash"])
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize("blake3", [blake3_of, None], ids=["by BLAKE3", "by SHA-256"])
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (100, 9)])
 def test_damage_in_a_large_file_is_found(
-    ann: Command, server: FakeServer, checksum: Callable[[bytes], str] | None
+    ann: Command,
+    server: FakeServer,
+    codec: str,
+    blake3: Callable[[bytes], str] | None,
+    times: int,
+    code: int,
 ) -> None:
-    server.checksum = checksum
-    server.put("/a", noise(600 * KIB))
-    damage(server, 100)
-    assert ann("down", "/a").code == 9
-    assert nothing_left()
+    server.codec, server.blake3 = codec, blake3
+    content = noise(600 * KIB)
+    server.put("/a", content)
+    damage(server, times)
+    assert ann("down", "/a").code == code
+    assert nothing_left() if code else Path("a").read_bytes() == content
 
 
 def test_a_damaged_file_does_not_replace_an_old_one(ann: Command, server: FakeServer) -> None:

@@ -105,6 +105,38 @@ def test_a_full_disk_leaves_what_was_there(folder: LocalFolder, monkeypatch: pyt
     assert place.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("when", ["begin_writing", "os.fsync"])
+def test_what_the_disk_has_refused_is_not_gone_on_with(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It can still be read, and the next fsync would say that it is there."""
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("client.part_file._ON_ITS_WAY", 4)
+    monkeypatch.setattr(f"client.part_file.{when}", broken)
+    with pytest.raises(LocalProblem, match="Input/output error"):
+        land(folder, "a", b"content", None)
+    assert os.listdir(folder.root) == []
+
+
+def test_what_was_written_before_the_disk_was_full_is_gone_on_with(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = Landing(folder, folder.root / "a", VERSION, 8)
+    landing.write(b"half", [0])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(LocalProblem):
+        patch.setattr("client.part_file.os.pwrite", full)
+        landing.write(b"rest", [4])
+    landing.leave()
+    assert Landing(folder, folder.root / "a", VERSION, 8).holds(0, 4, hash_of(b"half"))
+
+
 def test_a_link_that_took_a_folders_place_is_not_followed(folder: LocalFolder, tmp_path: Path) -> None:
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()

@@ -1,4 +1,4 @@
-"""A second hash of each block, by which a download is verified.
+"""A second hash of each block, by which large downloads are verified.
 
 Blocks that were here before have none: they are verified by the hash that names them.
 """
