@@ -5,6 +5,7 @@ Each has an Azurite of its own, which holds nothing else, since Azurite slows do
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from tests.bench.rclone import Rclone
 from tests.support.system import Strata, System
 
 _REMOTE = "az:rclone/tree"
+
+_USER = "bench"
 
 _QUIET = 0.5
 """Seconds."""
@@ -63,8 +66,12 @@ class Contender(Protocol):
         """
         ...
 
+    def change_second(self) -> None:
+        """Have another device in place of the second one: `two` is empty, and nothing is remembered of it."""
+        ...
 
-@dataclass(frozen=True)
+
+@dataclass
 class Ours:
     """Two devices of one user; the bytes are what the command counts at its HTTP client, heads and bodies."""
 
@@ -79,6 +86,12 @@ class Ours:
 
     def sync_two(self) -> Cost:
         return self._sync(self.second, self.two, onto_disk=True)
+
+    def change_second(self) -> None:
+        _empty(self.two)
+        home = self.second.home
+        self.second = Strata(home.with_name(home.name + "-again"), self.second.url)
+        self.second.log_in(_USER)
 
     def _sync(self, device: Strata, folder: Path, *, onto_disk: bool = False) -> Cost:
         _wait_for_quiet()
@@ -98,7 +111,7 @@ class Peer:
     """`rclone sync` up and down, as it comes: with `--track-renames` it would not send renamed files again.
 
     The bytes are what passed the loopback interface meanwhile, with the heads of TCP and IP. That is only right while
-    nobody but rclone and its Azurite talks over it.
+    nobody but rclone and its Azurite talks over it, or next to nothing, as a system that nobody uses.
     """
 
     one: Path
@@ -111,6 +124,9 @@ class Peer:
 
     def sync_two(self) -> Cost:
         return self._sync(_REMOTE, str(self.two), onto_disk=True)
+
+    def change_second(self) -> None:
+        _empty(self.two)
 
     def _sync(self, source: str, target: str, *, onto_disk: bool = False) -> Cost:
         _wait_for_quiet()
@@ -128,8 +144,8 @@ def ours(folder: Path) -> Iterator[Ours]:
     system = System(folder / "system")
     with system.azurite() as azurite, system.host() as host:
         first, second = (Strata(folder / name, system.url) for name in ("home-one", "home-two"))
-        first.sign_up("bench")
-        second.log_in("bench")
+        first.sign_up(_USER)
+        second.log_in(_USER)
         yield Ours(one, two, first, second, (host.child.pid, azurite.child.pid))
 
 
@@ -146,6 +162,11 @@ def _folders(folder: Path) -> tuple[Path, Path]:
     for each in (one, two):
         each.mkdir(parents=True)
     return one, two
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _wait_for_quiet() -> None:

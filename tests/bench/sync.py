@@ -1,19 +1,23 @@
 """`strata sync` beside `rclone sync` to the same storage: wall and processor time, and the bytes on the wire.
 
 Four sets of files, and the same changes one after the other: first upload, download on a second device (until its
-disk has it), nothing changed (the middle one of five runs), one byte changed in the middle of a file, a new name for
-the folder that all of it is in. Of a set of five files, each gets a byte more at its start, and the middle one of
-these runs is told. In the end the second device's folder must equal the first's. All of that happens three times, by
-turns and on a fresh system each time, and each row has the middle one for either program. "CPU" is that of the program
-+ that of its servers: host and Azurite for Strata, Azurite for rclone.
+disk has it), nothing changed, one byte changed in the middle of a file, a new name for the folder that has it all.
+Of a set of five files, each gets a byte more at its start. In the end both devices' folders must be equal.
+
+Both programs take each step by turns, one right behind the other, so that a machine that grows slower is so for both.
+What can be done again is done three times (with another second device, in another file). All of that happens three
+times, on fresh systems, and each row has the middle one of a program's runs. "CPU" is that of the program + that of its
+servers: host and Azurite for Strata, Azurite for rclone.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 from tests.bench.contenders import Contender, Cost, ours, peer
 from tests.bench.measuring import MIB, Row, write_random
@@ -29,7 +33,7 @@ IDLE_SECONDS, IDLE_BYTES = 0.5, 10_000
 _LIVES = 3
 """How often all of it is done. From one start of Azurite to the next, a run is up to a third slower or faster."""
 
-_REPEATED = 5
+_REPEATED = 3
 _TREE, _RENAMED = "tree", "renamed"
 
 _IDLE, _MOVED, _IN_FRONT = "nothing changed", "a folder renamed", "a byte inserted in front"
@@ -43,8 +47,8 @@ class _Set:
     write: Callable[[Path], None]
 
 
-_Program = tuple[Callable[[Path], AbstractContextManager[Contender]], list[Mapping[str, Cost]]]
-"""How to start a program, and what its lives have cost."""
+_Step = tuple[str, Callable[[Contender], Cost]]
+"""The row that a step counts for, and what a program has to do. A row has an odd number of steps."""
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -54,28 +58,31 @@ def rows(folder: Path) -> Iterator[Row]:
         _Set("one file of 512 MiB", _write_large),
     )
     for number, each in enumerate(sets):
-        yield from _compared(folder / str(number), each, _life)
-    yield from _compared(folder / "inserted", _Set("16 MiB", _write_inserted), _insertions)
+        yield from _compared(folder / str(number), each, _life())
+    yield from _compared(folder / "inserted", _Set("16 MiB", _write_inserted), _insertions())
 
 
-def _compared(folder: Path, files: _Set, life: Callable[[Contender], dict[str, Cost]]) -> Iterator[Row]:
+def _compared(folder: Path, files: _Set, steps: Sequence[_Step]) -> Iterator[Row]:
     """What both programs cost with the same files."""
     original = folder / "original"
     files.write(original)
-    theirs: list[Mapping[str, Cost]] = []
-    our_own: list[Mapping[str, Cost]] = []
-    programs: tuple[_Program, ...] = ((peer, theirs), (ours, our_own))
-    for number in range(_LIVES):
-        for program, lives in programs[:: -1 if number % 2 else 1]:
-            place = folder / f"{program.__name__}-{number}"
-            with program(place) as contender:
+    our_own, theirs = defaultdict[str, list[Cost]](list), defaultdict[str, list[Cost]](list)
+    for _ in range(_LIVES):
+        with ours(folder / "ours") as strata, peer(folder / "peer") as rclone:
+            turns: list[tuple[Contender, dict[str, list[Cost]]]] = [(strata, our_own), (rclone, theirs)]
+            for contender, _ in turns:
                 shutil.copytree(original, contender.one / _TREE)
-                lives.append(life(contender))
-            shutil.rmtree(place)
+            for what, step in steps:
+                for contender, costs in turns:
+                    costs[what].append(step(contender))
+                turns.reverse()
+            for contender, _ in turns:
+                _require_equal(contender)
+        for program in ("ours", "peer"):
+            shutil.rmtree(folder / program)
     shutil.rmtree(original)
-    for what in our_own[0]:
-        cost, beside = (_middle([each[what] for each in lives]) for lives in (our_own, theirs))
-        yield _row(f"{files.name}: {what}", what, cost, beside)
+    for what in dict.fromkeys(what for what, _ in steps):
+        yield _row(f"{files.name}: {what}", what, _middle(our_own[what]), _middle(theirs[what]))
 
 
 def _row(name: str, what: str, cost: Cost, beside: Cost) -> Row:
@@ -105,45 +112,62 @@ def _row(name: str, what: str, cost: Cost, beside: Cost) -> Row:
     )
 
 
-def _life(contender: Contender) -> dict[str, Cost]:
-    """The changes, and what each costs."""
-    costs = {
-        "first upload": contender.sync_one(),
-        "download on a second device": contender.sync_two(),
-        _IDLE: _middle([contender.sync_one() for _ in range(_REPEATED)]),
-    }
-    tree = contender.one / _TREE
-    files = sorted(path for path in tree.rglob("*") if path.is_file())
-    _change_middle(files[len(files) // 2])
-    costs["a byte changed in the middle"] = contender.sync_one()
-    tree.rename(tree.with_name(_RENAMED))
-    costs[_MOVED] = contender.sync_one()
-    _require_equal(contender)
-    return costs
+def _life() -> list[_Step]:
+    return [
+        ("first upload", lambda contender: contender.sync_one()),
+        *[("download on a second device", _download)] * _REPEATED,
+        *[(_IDLE, lambda contender: contender.sync_one())] * _REPEATED,
+        *[("a byte changed in the middle", partial(_change, number)) for number in range(_REPEATED)],
+        (_MOVED, _move),
+    ]
 
 
-def _insertions(contender: Contender) -> dict[str, Cost]:
-    """A byte more at the start of each file, one after the other."""
-    contender.sync_one()
-    spent: list[Cost] = []
-    for path in sorted((contender.one / _TREE).iterdir()):
-        path.write_bytes(b"+" + path.read_bytes())
-        spent.append(contender.sync_one())
-    _require_equal(contender)
-    return {_IN_FRONT: _middle(spent)}
+def _insertions() -> list[_Step]:
+    first: _Step = ("first upload", lambda contender: contender.sync_one())
+    return [first, *[(_IN_FRONT, partial(_insert, number)) for number in range(INSERTED_FILES)]]
+
+
+def _download(contender: Contender) -> Cost:
+    contender.change_second()
+    return contender.sync_two()
+
+
+def _change(number: int, contender: Contender) -> Cost:
+    """Another file each time, if there is one, and never back to what it was."""
+    files = _files_of(contender)
+    _change_middle(files[(len(files) // 2 + number) % len(files)], bit=1 << number)
+    return contender.sync_one()
+
+
+def _move(contender: Contender) -> Cost:
+    (contender.one / _TREE).rename(contender.one / _RENAMED)
+    return contender.sync_one()
+
+
+def _insert(number: int, contender: Contender) -> Cost:
+    """A byte more at the start of a file."""
+    path = _files_of(contender)[number]
+    path.write_bytes(b"+" + path.read_bytes())
+    return contender.sync_one()
+
+
+def _files_of(contender: Contender) -> list[Path]:
+    return sorted(path for path in (contender.one / _TREE).rglob("*") if path.is_file())
 
 
 def _middle(costs: list[Cost]) -> Cost:
-    """The run with the median of the wall times, of an odd number."""
-    return sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
+    """The run with the median of the wall times, of an odd number; its program's end is the median of those."""
+    middle = sorted(costs, key=lambda cost: cost.wall)[len(costs) // 2]
+    ends = [cost.ended for cost in costs if cost.ended is not None]
+    return replace(middle, ended=median(ends) if ends else None)
 
 
-def _change_middle(path: Path) -> None:
+def _change_middle(path: Path, bit: int) -> None:
     with path.open("r+b") as stream:
         stream.seek(path.stat().st_size // 2)
         [byte] = stream.read(1)
         stream.seek(-1, os.SEEK_CUR)
-        stream.write(bytes([byte ^ 1]))
+        stream.write(bytes([byte ^ bit]))
 
 
 def _require_equal(contender: Contender) -> None:
